@@ -1,0 +1,88 @@
+"""What the public API returns: plain typed records, ready for JSON."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ObjectFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """An input that could not be used, with the reason in words."""
+
+    name: str
+    reason: str
+
+
+class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
+    """One object of the written file.
+
+    bytes : the object's own bytes in the file, its header record included
+    binary_bytes : 12 bytes a vertex and 12 a face of the input mesh
+    source_bytes : size of the input file, 0 when it did not come from a file
+    """
+
+    name: str
+    bytes: int
+    vertices: int
+    faces: int
+    binary_bytes: int
+    source_bytes: int
+
+
+class EncodeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `encode` and `add`: the written file and what became of each input."""
+
+    path: str
+    file_bytes: int
+    codec: str
+    preset: str
+    device: str
+    seconds: float
+    objects: tuple[EncodedObject, ...]
+    failures: tuple[ObjectFailure, ...]
+
+
+class SectionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One section of the file: `label` is the codec's word for `kind`, or "unknown"."""
+
+    kind: int
+    label: str
+    bytes: int
+    required: bool
+
+
+class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One object as listed by `inspect`.
+
+    bytes : sections plus the object's record in the header
+    transform : 16 numbers, row major, object to world
+    instance_of : name of the object whose geometry this one shares, or None
+    """
+
+    name: str
+    bytes: int
+    sections: tuple[SectionSummary, ...]
+    transform: tuple[float, ...]
+    host_bytes: int
+    instance_of: str | None
+
+
+class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What `inspect` tells without decoding: header, shared sections and objects add up to `file_bytes`."""
+
+    path: str
+    file_bytes: int
+    container_version: int
+    codec: str
+    payload_version: int
+    header_bytes: int
+    shared: tuple[SectionSummary, ...]
+    objects: tuple[ObjectSummary, ...]
+
+
+class CodecInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One codec and its presets; `presets` maps a name to one line of explanation."""
+
+    name: str
+    summary: str
+    default_preset: str
+    presets: dict[str, str]
