@@ -1,7 +1,8 @@
 """Runs every check and test: `python3 scripts/test.py`, from nothing but Python 3.11 and git.
 
-Makes or reuses `.venv`, then checks formatting, lint, types, layers and declared dependencies, runs the tests,
-and drives the add-on inside real Blenders. All steps run even when one fails; the exit status says whether all passed.
+Makes or reuses `.venv`, then checks formatting, lint, types, layers and declared dependencies, runs the
+tests, and drives the add-on inside real Blenders. All steps run even when one fails; the exit status says
+whether all passed.
 """
 
 from __future__ import annotations

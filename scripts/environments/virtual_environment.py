@@ -149,7 +149,10 @@ def _install(recipe: Recipe, python: Path) -> None:
 def _pip(python: Path, arguments: list[str]) -> None:
     """Run one `pip install` and turn its failure into a `SetupError` with the last lines of its output."""
     _say(f"  pip install {' '.join(arguments)}")
-    result = _run([str(python), "-m", "pip", "install", "--quiet", *arguments])
+    # With somebody watching, pip shows how far its downloads are; a log gets one line per step.
+    watched = sys.stdout.isatty()
+    quiet = [] if watched else ["--quiet"]
+    result = _run([str(python), "-m", "pip", "install", *quiet, *arguments], show_output=watched)
     if result.returncode != 0:
         raise SetupError(f"pip install {' '.join(arguments)} failed:\n{_tail(result)}\n{OFFLINE_HINT}")
 
@@ -193,12 +196,13 @@ def _answers(python: Path, statement: str = "pass") -> bool:
     return _run([str(python), "-c", statement]).returncode == 0
 
 
-def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a command quietly and return its outcome with stdout and stderr as text."""
+def _run(command: list[str], *, show_output: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command and return its outcome with stderr, and stdout unless it is shown, as text."""
     try:
         return subprocess.run(
             command,
-            capture_output=True,
+            stdout=None if show_output else subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env=clean_variables(),
             encoding="utf-8",
             errors="replace",
@@ -210,7 +214,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 def _tail(result: subprocess.CompletedProcess[str], lines: int = 12) -> str:
     """Return the end of a command's output, indented."""
-    text = (result.stderr.strip() or result.stdout.strip()).splitlines()[-lines:]
+    text = (result.stderr.strip() or (result.stdout or "").strip()).splitlines()[-lines:]
     return "\n".join(f"    {line}" for line in text)
 
 
