@@ -145,12 +145,12 @@ def cloth() -> Mesh:
 def gyroid_ball() -> Mesh:
     """Make a gyroid cut to a ball: one thin curved wall with many tunnels."""
     x, y, z = _grid(1.12)
-    k = 5.2
+    k = 6.0
     gyroid = np.sin(k * x) * np.cos(k * y) + np.sin(k * y) * np.cos(k * z) + np.sin(k * z) * np.cos(k * x)
-    wall = np.abs(gyroid) / (1.2 * k) - 0.115
+    wall = np.abs(gyroid) / (1.2 * k) - 0.085
     ball = np.sqrt(x**2 + y**2 + z**2) - 1.0
     # A rounded cut: a sharp one would show the grid's steps along its edge.
-    rounded = 0.05 * np.logaddexp(wall / 0.05, ball / 0.05)
+    rounded = 0.02 * np.logaddexp(wall / 0.02, ball / 0.02)
     return _level_set(rounded, 1.12)
 
 

@@ -1,1 +1,1 @@
-
+"""The `scene-codec` command: parses, calls the public API, prints. Nothing else happens here."""
