@@ -1,0 +1,265 @@
+"""Mesh files to scene objects and back: OBJ, PLY, STL, OFF and glTF. The only module that imports trimesh.
+
+A file is one object in its own coordinates, except glTF, where each placed node with a mesh becomes one
+object with its world transform and nodes that share a mesh share its arrays. Materials, textures and loose
+points or lines are not read.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import trimesh
+from numpy.typing import NDArray
+
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
+from scene_codec.geometry.mesh_file_checks import check_declared_sizes
+from scene_codec.geometry.object_names import unique_names
+from scene_codec.geometry.off_file import read_off
+from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
+
+READABLE_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".off")
+WRITABLE_SUFFIXES = (".ply", ".obj", ".glb", ".stl")
+
+_SCENE_SUFFIXES = (".glb", ".gltf")
+_FLOAT32_TOLERANCE = 2.0**-18
+"""Files with float32 coordinates are precise enough while rounding moves nothing by more than this part of the size."""
+
+
+def load_scene_objects(path: Path | str) -> list[SceneObject]:
+    """Return the meshes of a file, polygons cut into triangles.
+
+    Single-mesh files give one object named after the file, glTF scenes one per node that shows a mesh, sorted
+    by name. The corners that STL repeats for each triangle are joined where their coordinates are equal.
+
+    Raises `UnsupportedSceneError` naming the file and the reason.
+    """
+    path = Path(path)
+    size = _file_size(path)
+    check_declared_sizes(path, size)
+    if path.suffix.lower() in _SCENE_SUFFIXES:
+        placed = _placed_meshes(_read_scene(path), path)
+    else:
+        placed = [(path.stem, _read_single_mesh(path), np.eye(4))]
+    names = unique_names(name for name, _, _ in placed)
+    share = size // len(placed)
+    return [
+        SceneObject(name, mesh, transform, source_bytes=share)
+        for name, (_, mesh, transform) in zip(names, placed, strict=True)
+    ]
+
+
+def save_scene_object(scene_object: SceneObject, path: Path | str) -> None:
+    """Write one object; the suffix says the format. The old file stays whole until the new one is complete.
+
+    ply, obj, stl : the transform is applied, so the mesh lies where the object stood in its scene. Binary PLY
+    and STL; PLY uses float64 where float32 would lose the shape, far from the origin.
+    glb : vertices in object space, the transform on the node.
+
+    Raises `InvalidRequestError` for another suffix, and `UnsupportedSceneError` when STL cannot hold the
+    mesh.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".glb":
+        data = _glb_bytes(scene_object)
+    elif suffix in WRITABLE_SUFFIXES:
+        mesh = _placed(scene_object)
+        data = {".ply": _ply_bytes, ".obj": _obj_bytes, ".stl": _stl_bytes}[suffix](mesh, scene_object.name)
+    else:
+        raise InvalidRequestError(
+            f"Cannot write '{path.name}': the format must be one of {', '.join(WRITABLE_SUFFIXES)}."
+        )
+    _write_whole(path, data)
+
+
+def _file_size(path: Path) -> int:
+    """Return the size of a readable mesh file, or refuse it."""
+    if path.suffix.lower() not in READABLE_SUFFIXES:
+        raise UnsupportedSceneError(
+            f"'{path.name}' is not a mesh file: the suffix must be one of {', '.join(READABLE_SUFFIXES)}."
+        )
+    try:
+        if not path.is_file():
+            raise UnsupportedSceneError(f"There is no file '{path}'.")
+        size = path.stat().st_size
+    except OSError as error:
+        raise UnsupportedSceneError(f"'{path}' cannot be read: {error.strerror}.") from error
+    if size == 0:
+        raise UnsupportedSceneError(f"'{path.name}' is empty.")
+    return size
+
+
+def _read_scene(path: Path) -> trimesh.Scene:
+    """Parse a glTF file, translating whatever trimesh raises on damaged input."""
+    try:
+        return trimesh.load_scene(path, process=False)
+    except Exception as error:  # the parsers raise dozens of types on damaged files
+        raise _unreadable(path, error) from error
+
+
+def _read_single_mesh(path: Path) -> TriangleMesh:
+    """Return all triangles of a file without a scene graph as one mesh."""
+    suffix = path.suffix.lower()
+    options = {"maintain_order": True} if suffix == ".obj" else {}
+    try:
+        if suffix == ".off":
+            parts = [read_off(path)]
+        else:
+            scene = trimesh.load_scene(path, process=False, skip_materials=True, **options)
+            parts = [
+                _triangles(item) for item in scene.geometry.values() if isinstance(item, trimesh.Trimesh)
+            ]
+    except Exception as error:  # the parsers raise dozens of types on damaged files
+        raise _unreadable(path, error) from error
+    if not any(len(part.faces) for part in parts):
+        raise UnsupportedSceneError(_no_faces(path))
+    offsets = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
+    mesh = TriangleMesh(
+        np.concatenate([part.vertices for part in parts]),
+        np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)]),
+    )
+    return _joined(mesh) if suffix == ".stl" else mesh
+
+
+def _unreadable(path: Path, error: Exception) -> UnsupportedSceneError:
+    reason = (str(error).strip() or type(error).__name__)[:200].rstrip(".")
+    return UnsupportedSceneError(
+        f"'{path.name}' cannot be read as {path.suffix[1:].upper()}: {reason}. The file is damaged or of another kind."
+    )
+
+
+def _placed_meshes(scene: trimesh.Scene, path: Path) -> list[tuple[str, TriangleMesh, NDArray[np.float64]]]:
+    """Return name, mesh and world transform of each node that shows triangles, instances sharing one mesh."""
+    meshes = {
+        key: _triangles(item)
+        for key, item in scene.geometry.items()
+        if isinstance(item, trimesh.Trimesh) and len(item.faces)
+    }
+    placed = []
+    for node in sorted(scene.graph.nodes_geometry):
+        transform, key = scene.graph[node]
+        if key in meshes:
+            matrix = np.array(transform, dtype=np.float64)
+            if not np.isfinite(matrix).all():
+                raise UnsupportedSceneError(
+                    f"Node '{node}' of '{path.name}' has a transform that is not finite."
+                )
+            placed.append((str(node), meshes[key], matrix))
+    if not placed:
+        raise UnsupportedSceneError(_no_faces(path))
+    return placed
+
+
+def _no_faces(path: Path) -> str:
+    return f"'{path.name}' holds no triangles. Point clouds and curves cannot be encoded; give them a surface first."
+
+
+def _triangles(item: trimesh.Trimesh) -> TriangleMesh:
+    """Copy the arrays out of trimesh's tracked ones."""
+    return TriangleMesh(np.array(item.vertices, dtype=np.float64), np.array(item.faces, dtype=np.int64))
+
+
+def _joined(mesh: TriangleMesh) -> TriangleMesh:
+    """Return the mesh with vertices of exactly equal coordinates made one, in order of first use."""
+    _, first, place = np.unique(mesh.vertices, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.zeros(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return TriangleMesh(mesh.vertices[first[order]], rank[place.reshape(-1)][mesh.faces])
+
+
+def _placed(scene_object: SceneObject) -> TriangleMesh:
+    """Return the mesh in world coordinates; a mirroring transform turns the faces so that outside stays outside."""
+    linear, offset = scene_object.transform[:3, :3], scene_object.transform[:3, 3]
+    if np.array_equal(scene_object.transform, np.eye(4)):
+        return scene_object.mesh
+    faces = scene_object.mesh.faces
+    if np.linalg.det(linear) < 0:
+        faces = faces[:, ::-1]
+    return TriangleMesh(scene_object.mesh.vertices @ linear.T + offset, faces)
+
+
+def _fits_float32(vertices: NDArray[np.float64]) -> bool:
+    """Tell whether rounding to float32 keeps the shape."""
+    if len(vertices) == 0:
+        return True
+    largest = float(np.abs(vertices).max())
+    extent = float(np.ptp(vertices, axis=0).max())
+    return largest < 1e38 and largest * 2.0**-24 <= extent * _FLOAT32_TOLERANCE
+
+
+def _ply_bytes(mesh: TriangleMesh, name: str) -> bytes:
+    """Return a binary little-endian PLY file."""
+    del name  # PLY has no place for it
+    kind, code = ("float", "<f4") if _fits_float32(mesh.vertices) else ("double", "<f8")
+    header = (
+        "ply\nformat binary_little_endian 1.0\n"
+        f"element vertex {len(mesh.vertices)}\nproperty {kind} x\nproperty {kind} y\nproperty {kind} z\n"
+        f"element face {len(mesh.faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+    )
+    rows = np.zeros(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", (3,))])
+    rows["count"] = 3
+    rows["corners"] = mesh.faces
+    return header.encode("ascii") + mesh.vertices.astype(code).tobytes() + rows.tobytes()
+
+
+def _stl_bytes(mesh: TriangleMesh, name: str) -> bytes:
+    """Return a binary STL file."""
+    if not _fits_float32(mesh.vertices):
+        raise UnsupportedSceneError(
+            f"'{name}' lies too far from the origin for the float32 coordinates of STL. Use ply, obj or glb."
+        )
+    corners = mesh.vertices[mesh.faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    rows = np.zeros(
+        len(corners), dtype=[("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("attributes", "<u2")]
+    )
+    rows["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
+    rows["corners"] = corners
+    return bytes(80) + np.uint32(len(corners)).astype("<u4").tobytes() + rows.tobytes()
+
+
+def _obj_bytes(mesh: TriangleMesh, name: str) -> bytes:
+    """Return an OBJ file, with digits enough for the shape wherever it lies."""
+    digits = 9 if _fits_float32(mesh.vertices) else 17
+    label = " ".join(name.split()) or "Object"
+    text = io.StringIO()
+    text.write(f"o {label}\n")
+    np.savetxt(text, mesh.vertices, fmt=f"v %.{digits}g %.{digits}g %.{digits}g")
+    np.savetxt(text, mesh.faces + 1, fmt="f %d %d %d")
+    return text.getvalue().encode("utf-8")
+
+
+def _glb_bytes(scene_object: SceneObject) -> bytes:
+    """Return a binary glTF file of one node; float32 vertices are centred first where they need it."""
+    vertices, transform = scene_object.mesh.vertices, scene_object.transform
+    if not _fits_float32(vertices):
+        centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2.0
+        shift = np.eye(4)
+        shift[:3, 3] = centre
+        vertices, transform = vertices - centre, transform @ shift
+    mesh = trimesh.Trimesh(vertices, scene_object.mesh.faces, process=False)
+    scene = trimesh.Scene()
+    scene.add_geometry(mesh, node_name=scene_object.name, geom_name=scene_object.name, transform=transform)
+    data: bytes = trimesh.exchange.gltf.export_glb(scene, include_normals=False)
+    return data
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write to a temporary file in the same folder and put it in place."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
