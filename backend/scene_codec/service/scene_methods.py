@@ -1,0 +1,108 @@
+"""The methods of the real service: each calls the public API and turns its answer into plain JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from scene_codec import api
+from scene_codec.errors import Cancelled, InvalidRequestError, SceneCodecError
+from scene_codec.progress import Progress
+from scene_codec.service import protocol
+from scene_codec.service.environment import describe_environment
+from scene_codec.service.methods import JobMethod, MethodTable, QuickMethod
+from scene_codec.service.requests import (
+    AddParams,
+    DecodeParams,
+    EncodeParams,
+    InspectParams,
+    absolute_path,
+)
+from scene_codec.service.scene_arrays import read_object, write_object
+
+
+def encode(params: EncodeParams, progress: Progress) -> object:
+    """Encode the host's objects into a new file."""
+    output = absolute_path("output", params.output)
+    report = api.encode(
+        [read_object(item) for item in params.objects],
+        output,
+        codec=params.codec,
+        preset=params.preset,
+        settings=params.settings,
+        device=params.device,
+        progress=progress,
+    )
+    return msgspec.to_builtins(report)
+
+
+def add(params: AddParams, progress: Progress) -> object:
+    """Add the host's objects to an existing file."""
+    file = absolute_path("file", params.file)
+    output = None if params.output is None else absolute_path("output", params.output)
+    inputs = [read_object(item) for item in params.objects]
+    return msgspec.to_builtins(api.add(file, inputs, output=output, device=params.device, progress=progress))
+
+
+def decode(params: DecodeParams, progress: Progress) -> object:
+    """Decode objects into arrays in the host's folder; one that fails does not stop the others."""
+    folder = absolute_path("folder", params.folder)
+    if not folder.is_dir():
+        raise InvalidRequestError(f"The folder for the decoded arrays does not exist: {folder}.")
+    objects: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    for scene_object in _decode_each(params, progress, failures):
+        objects.append(write_object(scene_object, folder, len(objects)))
+    return {"objects": objects, "failures": failures}
+
+
+def _decode_each(params: DecodeParams, progress: Progress, failures: list[dict[str, str]]) -> Iterator[Any]:
+    file = absolute_path("file", params.file)
+    done: set[str] = set()
+    try:
+        for scene_object in api.decode(file, only=params.only, device=params.device, progress=progress):
+            yield scene_object
+            done.add(scene_object.name)
+        return
+    except Cancelled:
+        raise
+    except SceneCodecError as problem:
+        first_problem = problem
+    # One object is damaged. The rest is decoded one by one, which costs the decoder's start for each.
+    names = params.only if params.only is not None else [item.name for item in api.inspect(file).objects]
+    left = [name for name in dict.fromkeys(names) if name not in done]
+    for index, name in enumerate(left):
+        part = progress.part(index / len(left), (index + 1) / len(left), "decode")
+        try:
+            yield from api.decode(file, only=[name], device=params.device, progress=part)
+            done.add(name)
+        except Cancelled:
+            raise
+        except SceneCodecError as problem:
+            failures.append({"name": name, "reason": str(problem)})
+    if not done:
+        raise first_problem
+
+
+def inspect(params: InspectParams) -> object:
+    """Tell what a file holds without decoding it."""
+    return msgspec.to_builtins(api.inspect(absolute_path("file", params.file)))
+
+
+def describe() -> dict[str, Any]:
+    """Tell what is installed here, after everything a job needs was imported."""
+    codecs: Any = msgspec.to_builtins(api.list_codecs())
+    return {**describe_environment(), "codecs": codecs}
+
+
+METHODS = MethodTable(
+    jobs={
+        protocol.ENCODE: JobMethod(EncodeParams, encode),
+        protocol.ADD: JobMethod(AddParams, add),
+        protocol.DECODE: JobMethod(DecodeParams, decode),
+    },
+    quick={protocol.INSPECT: QuickMethod(InspectParams, inspect)},
+    describe=describe,
+)
