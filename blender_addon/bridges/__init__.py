@@ -1,0 +1,1 @@
+"""Between Blender's data and plain arrays and records."""

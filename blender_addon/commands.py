@@ -1,0 +1,164 @@
+"""`blender --command scene_codec encode|decode ...`: the add-on without a window, for pipelines."""
+
+import argparse
+import json
+import sys
+import time
+
+import bpy
+
+from . import jobs
+from .bridges.mesh_bridge import SURFACE_TYPES
+from .bridges.scene_reader import reference_to
+from .operators.decode import DecodeRequest, start_decode
+from .operators.encode import EncodeRequest, encode_words, failure_words, parse_settings, start_encode
+from .output_files import absolute, with_suffix
+
+COMMAND = "scene_codec"  # Blender accepts identifiers only, so no hyphen
+
+EXAMPLES = f"""\
+examples:
+  blender scene.blend --command {COMMAND} encode -o scene.nscene
+      store every mesh, curve, text and metaball of the scene, with its modifiers applied
+  blender scene.blend --command {COMMAND} encode -o rocks.nscene --objects Rock Rock.001 --preset fast
+      store two objects, with a quicker preset
+  blender --background --command {COMMAND} decode scene.nscene -o restored.blend
+      bring the objects back and save them
+
+The backend has to be installed (Edit > Preferences > Add-ons > Neural Scene Codec), or the environment
+variable SCENE_CODEC_BACKEND_PYTHON has to name a Python that has the scene_codec package.
+The exit code is 0 when every object went through, 1 when something was left out or failed, 2 for wrong
+arguments.
+"""
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command with these arguments, print what happened, and return the exit code."""
+    try:
+        options = _parser().parse_args(arguments)
+    except SystemExit as wish:  # argparse leaves after --help and wrong arguments; Blender must not
+        return int(wish.code or 0)
+    try:
+        return _encode(options) if options.action == "encode" else _decode(options)
+    except (jobs.JobFailedError, RuntimeError) as problem:
+        _say(f"Error: {problem}")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"blender --command {COMMAND}",
+        description="Store the objects of a scene in one small .nscene file, or bring them back.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="encode|decode")
+    encode = actions.add_parser("encode", help="store objects of the open or given .blend file")
+    encode.add_argument("blend", nargs="?", help=".blend file to open first; default: the one that is open")
+    encode.add_argument("-o", "--output", required=True, help=".nscene file to write")
+    encode.add_argument(
+        "--objects", nargs="+", metavar="NAME", help="objects to store; default: all of the scene"
+    )
+    encode.add_argument("--codec", default="", help="codec; default: the backend's")
+    encode.add_argument("--preset", default="", help="preset; default: the codec's best measured one")
+    encode.add_argument("--settings", default="", metavar="JSON", help="fields of the codec's configuration")
+    encode.add_argument("--no-modifiers", action="store_true", help="store the meshes before their modifiers")
+    decode = actions.add_parser("decode", help="bring the objects of .nscene files into a .blend file")
+    decode.add_argument("files", nargs="+", metavar="FILE", help=".nscene files to read")
+    decode.add_argument("-o", "--output", required=True, help=".blend file to write")
+    decode.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="objects to decode; default: all"
+    )
+    for action in (encode, decode):
+        action.add_argument("--device", default="auto", help="auto, cpu or cuda; default: auto")
+        action.add_argument("--json", action="store_true", help="print the result as JSON on standard output")
+    return parser
+
+
+def _encode(options: argparse.Namespace) -> int:
+    if options.blend:
+        bpy.ops.wm.open_mainfile(filepath=str(absolute(options.blend)))
+    job = start_encode(
+        EncodeRequest(
+            objects=tuple(reference_to(obj) for obj in _objects(options.objects)),
+            filepath=with_suffix(options.output),
+            codec=options.codec,
+            preset=options.preset,
+            settings=parse_settings(options.settings),
+            device=options.device,
+            apply_modifiers=not options.no_modifiers,
+        )
+    )
+    _finish(job)
+    return _tell(job, options.json, encode_words(job.result))
+
+
+def _decode(options: argparse.Namespace) -> int:
+    request = DecodeRequest(
+        filepaths=tuple(absolute(path) for path in options.files),
+        only=tuple(options.only),
+        device=options.device,
+    )
+    job = start_decode(request)
+    _finish(job)
+    output = absolute(options.output)
+    bpy.ops.wm.save_as_mainfile(filepath=str(output.with_suffix(".blend")))
+    return _tell(job, options.json, f"{len(job.result['objects'])} objects in {output}")
+
+
+def _objects(names: list[str] | None) -> list[bpy.types.Object]:
+    """Return the objects of these names, or all of the scene that can have a surface."""
+    objects = bpy.context.scene.objects
+    if names is None:
+        return [obj for obj in objects if obj.type in SURFACE_TYPES]
+    missing = [name for name in names if name not in objects]
+    if missing:
+        raise jobs.JobFailedError(f"There is no object named {', '.join(missing)} in the scene.")
+    return [objects[name] for name in names]
+
+
+def _finish(job: jobs.Job) -> None:
+    """Run a job to its end, progress on standard error. Raises `JobFailedError` when it failed."""
+    told = ""
+
+    def pause() -> None:
+        nonlocal told
+        words = f"{job.fraction:4.0%} {job.message}"
+        if words != told:
+            told = words
+            _say(words)
+        time.sleep(0.05)
+
+    jobs.run_to_end(job, pause)
+    if job.state is not jobs.JobState.DONE:
+        raise jobs.JobFailedError(job.error or "The job was cancelled.")
+
+
+def _tell(job: jobs.Job, as_json: bool, words: str) -> int:
+    if as_json:
+        sys.stdout.write(json.dumps(job.result) + "\n")
+        sys.stdout.flush()
+    else:
+        _say(f"{job.title}: {words}")
+    failures = job.result["failures"]
+    if failures:
+        _say(f"Left out: {failure_words(failures)}")
+    return 1 if failures else 0
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+_handles = []
+
+
+def register() -> None:
+    """Offer the command to `blender --command`."""
+    _handles.append(bpy.utils.register_cli_command(COMMAND, run))
+
+
+def unregister() -> None:
+    """Withdraw it."""
+    bpy.utils.unregister_cli_command(_handles.pop())

@@ -1,0 +1,170 @@
+"""Encode the selected objects into one `.nscene` file."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from .. import backend_session, jobs, protocol
+from ..array_files import ArrayFolder
+from ..bridges.host_record import DataReference
+from ..bridges.mesh_bridge import UnreadableObjectError
+from ..bridges.scene_reader import SceneReader, find_object, reference_to
+from ..output_files import check_writable, with_suffix
+from ..preferences import cache_folder, chosen_device, locate_backend
+from ..scene_properties import chosen_preset, remember_result
+from .job_operator import JobOperator
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeRequest:
+    """What an encode job is asked to do; objects by name, since they may change before their turn comes."""
+
+    objects: tuple[DataReference, ...]
+    filepath: Path
+    codec: str = ""
+    preset: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    apply_modifiers: bool = True
+
+
+def start_encode(request: EncodeRequest) -> jobs.Job:
+    """Enter an encode job. Raises `jobs.JobFailedError` when there is nothing to encode or to write to."""
+    if not request.objects:
+        raise jobs.JobFailedError(
+            "Select at least one object with a surface: a mesh, curve, text or metaball."
+        )
+    check_writable(request.filepath)
+    scene_name = bpy.context.scene.name
+    title = f"Encode {request.filepath.name}"
+    return jobs.start("encode", title, lambda job: _encode_steps(job, request, scene_name))
+
+
+def _encode_steps(job: jobs.Job, request: EncodeRequest, scene_name: str) -> jobs.Steps:
+    with ArrayFolder(cache_folder()) as folder:
+        records: list[dict[str, Any]] = []
+        failures: list[dict[str, str]] = []
+        reader = SceneReader(bpy.context.scene, folder, apply_modifiers=request.apply_modifiers)
+        for number, reference in enumerate(request.objects):
+            yield jobs.Step.MORE
+            job.check_cancelled()
+            job.report(number / len(request.objects), f"Reading {reference.name}")
+            if bpy.context.scene.name != scene_name:
+                raise jobs.JobFailedError("Another scene was opened while the objects were being read.")
+            try:
+                obj = find_object(reference)
+                if obj is None:
+                    raise UnreadableObjectError("It was removed before its turn came.")
+                records.append(reader.read(obj))
+            except UnreadableObjectError as problem:
+                failures.append({"name": reference.name, "reason": str(problem)})
+        if not records:
+            raise jobs.JobFailedError(f"None of the objects can be stored. {failure_words(failures)}")
+        params = _request_params(request, records)
+        job.report(0.0, "Sent to the backend")
+        report = yield from backend_session.call(job, locate_backend, protocol.ENCODE, params)
+    job.result = {**report, "failures": [*failures, *report["failures"]]}
+
+
+def _request_params(request: EncodeRequest, records: list[dict[str, Any]]) -> dict[str, Any]:
+    params: dict[str, Any] = {
+        "objects": records,
+        "output": str(request.filepath),
+        "device": request.device,
+    }
+    if request.codec:
+        params["codec"] = request.codec
+    if request.preset:
+        params["preset"] = request.preset
+    if request.settings:
+        params["settings"] = request.settings
+    return params
+
+
+def failure_words(failures: list[dict[str, str]], limit: int = 5) -> str:
+    """Return the first few failures as one line of text."""
+    words = " ".join(f"{failure['name']}: {failure['reason']}" for failure in failures[:limit])
+    return words + (f" And {len(failures) - limit} more." if len(failures) > limit else "")
+
+
+def encode_words(result: dict[str, Any]) -> str:
+    """Return an encode report as one line: how many objects, the size, and the ratio to plain binary."""
+    count, size = len(result["objects"]), result["file_bytes"]
+    binary = sum(stored["binary_bytes"] for stored in result["objects"])
+    return (
+        f"{count} object{'s' * (count != 1)}, {size_words(size)}, {binary / max(size, 1):.1f} times smaller"
+    )
+
+
+def size_words(size: int) -> str:
+    """Return a number of bytes for people, with 1 kB = 1000 bytes."""
+    if size < 1000:
+        return f"{size} bytes"
+    return f"{size / 1000:.1f} kB" if size < 999_950 else f"{size / 1e6:.1f} MB"
+
+
+class SCENE_CODEC_OT_encode_selected(JobOperator, bpy.types.Operator):
+    """Store the selected objects in one small .nscene file"""
+
+    bl_idname = "scene_codec.encode_selected"
+    bl_label = "Encode Selected"
+    bl_options = {"REGISTER"}
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    codec: StringProperty(name="Codec", description="Empty: the backend's default", options={"SKIP_SAVE"})
+    preset: StringProperty(name="Preset", description="Empty: the preset of the panel", options={"SKIP_SAVE"})
+    settings: StringProperty(
+        name="Settings",
+        description="JSON object with fields of the codec's configuration",
+        options={"SKIP_SAVE"},
+    )
+    apply_modifiers: BoolProperty(
+        name="Apply Modifiers", description="Store the objects as seen in the viewport", default=True
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a selection; says so when there is none."""
+        if not context.selected_objects:
+            cls.poll_message_set("Select the objects to encode.")
+            return False
+        return True
+
+    def start_job(self, context: bpy.types.Context) -> jobs.Job:
+        """Enter the job for the current selection."""
+        return start_encode(
+            EncodeRequest(
+                objects=tuple(reference_to(obj) for obj in context.selected_objects),
+                filepath=with_suffix(self.filepath),
+                codec=self.codec,
+                preset=self.preset or chosen_preset(context.scene),
+                settings=parse_settings(self.settings),
+                device=chosen_device(),
+                apply_modifiers=self.apply_modifiers,
+            )
+        )
+
+    def finish(self, context: bpy.types.Context, job: jobs.Job) -> None:
+        """Tell the sizes, and what could not be stored."""
+        remember_result(context, job)
+        self.report({"INFO"}, f"{job.title}: {encode_words(job.result)}")
+        if job.result["failures"]:
+            self.report({"WARNING"}, f"Not stored: {failure_words(job.result['failures'])}")
+
+
+def parse_settings(text: str) -> dict[str, Any]:
+    """Return the JSON object in `text`, empty for no text. Raises `jobs.JobFailedError` for anything else."""
+    try:
+        settings = json.loads(text) if text.strip() else {}
+    except ValueError as problem:
+        raise jobs.JobFailedError(f"The settings are not JSON: {problem}") from problem
+    if not isinstance(settings, dict):
+        raise jobs.JobFailedError('The settings have to be a JSON object, for example {"resolution": 64}.')
+    return settings
+
+
+classes = (SCENE_CODEC_OT_encode_selected,)

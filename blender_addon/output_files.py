@@ -1,0 +1,51 @@
+"""Paths the user typed: made absolute, given their suffix, and tried before hours of work depend on them."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import bpy
+
+from .jobs import JobFailedError
+
+SUFFIX = ".nscene"
+
+
+def absolute(filepath: str) -> Path:
+    """Return a Blender path ("//beside/the.blend" too) as an absolute one, or raise `JobFailedError`."""
+    if not filepath.strip():
+        raise JobFailedError("Choose a file first.")
+    if filepath.startswith("//") and not bpy.data.filepath:
+        raise JobFailedError(
+            f"{filepath} lies beside the .blend file, which was never saved. Save it, or choose a full path."
+        )
+    return Path(bpy.path.abspath(filepath)).absolute()
+
+
+def with_suffix(filepath: str) -> Path:
+    """Return the absolute path of an output file, `.nscene` added where it is missing."""
+    path = absolute(filepath)
+    return path if path.suffix.lower() == SUFFIX else path.with_name(path.name + SUFFIX)
+
+
+def check_writable(path: Path) -> None:
+    """Raise `JobFailedError` when the file could not be written at the end of the job."""
+    if path.is_dir():
+        raise JobFailedError(f"{path} is a folder. Choose a file name.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as problem:
+        raise JobFailedError(
+            f"Nothing can be written to {path.parent}: {problem.strerror or problem}. Choose another folder."
+        ) from problem
+
+
+def check_readable(path: Path) -> None:
+    """Raise `JobFailedError` when there is no such file, or it cannot be opened."""
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as problem:
+        raise JobFailedError(f"{path} cannot be read: {problem.strerror or problem}.") from problem

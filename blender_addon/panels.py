@@ -1,0 +1,175 @@
+"""The Scene Codec tab in the sidebar of the 3D viewport. Draws only; decisions are taken elsewhere."""
+
+from typing import Any
+
+import bpy
+
+from . import backend_session, jobs
+from .operators.encode import encode_words, size_words
+
+SHOWN_FAILURES = 6
+STATE_ICONS = {
+    jobs.JobState.DONE: "CHECKMARK",
+    jobs.JobState.FAILED: "ERROR",
+    jobs.JobState.CANCELLED: "X",
+}
+
+
+class _SidebarPanel:
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Scene Codec"
+
+
+class SCENE_CODEC_PT_encode(_SidebarPanel, bpy.types.Panel):
+    """Encode the selection."""
+
+    bl_idname = "SCENE_CODEC_PT_encode"
+    bl_label = "Encode Selected"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the settings and the button."""
+        layout, settings = self.layout, context.scene.scene_codec
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(settings, "output_path")
+        layout.prop(settings, "preset")
+        layout.prop(settings, "apply_modifiers")
+        button = layout.operator("scene_codec.encode_selected", icon="EXPORT")
+        button.filepath = settings.output_path
+        button.apply_modifiers = settings.apply_modifiers
+
+
+class SCENE_CODEC_PT_decode(_SidebarPanel, bpy.types.Panel):
+    """Decode a file."""
+
+    bl_idname = "SCENE_CODEC_PT_decode"
+    bl_label = "Decode File"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the file and the button."""
+        layout, settings = self.layout, context.scene.scene_codec
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(settings, "input_path")
+        layout.operator("scene_codec.decode_file", icon="IMPORT").filepath = settings.input_path
+
+
+class SCENE_CODEC_PT_jobs(_SidebarPanel, bpy.types.Panel):
+    """The jobs of this session."""
+
+    bl_idname = "SCENE_CODEC_PT_jobs"
+    bl_label = "Jobs"
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw each job with its progress or its result, newest first."""
+        layout = self.layout
+        listed = jobs.listed()
+        if not listed:
+            layout.label(text="No jobs yet", icon="INFO")
+        for job in listed:
+            box = layout.box()
+            if job.finished:
+                _draw_finished(box, job)
+            else:
+                _draw_running(box, job)
+        row = layout.row(align=True)
+        row.operator("scene_codec.clear_jobs", text="Clear", icon="TRASH")
+        row.operator("scene_codec.show_log", text="Log", icon="TEXT")
+        row.operator("scene_codec.restart_backend", text="Stop", icon="QUIT")
+        _draw_backend_line(layout)
+
+
+def _draw_running(box: bpy.types.UILayout, job: jobs.Job) -> None:
+    row = box.row()
+    row.label(text=job.title, icon="TIME")
+    row.operator("scene_codec.cancel_job", text="", icon="X").job_id = job.id
+    box.progress(factor=job.fraction, text=f"{job.fraction:.0%}")
+    if job.message:
+        box.label(text=job.message)
+    if job.remaining_s is not None and not job.cancelling:
+        box.label(text=f"About {duration_words(job.remaining_s)} left")
+
+
+def _draw_finished(box: bpy.types.UILayout, job: jobs.Job) -> None:
+    box.label(text=job.title, icon=STATE_ICONS[job.state])
+    if job.state is jobs.JobState.FAILED:
+        column = box.column(align=True)
+        column.alert = True
+        for line in wrap(job.error):
+            column.label(text=line)
+    elif job.state is jobs.JobState.CANCELLED:
+        box.label(text=job.message)
+    elif job.kind == "encode":
+        _draw_encoded(box, job.result)
+    elif job.kind == "decode":
+        count = len(job.result["objects"])
+        box.label(text=f"{count} object{'s' * (count != 1)} restored")
+    _draw_failures(box, job.result.get("failures", []))
+
+
+def _draw_encoded(box: bpy.types.UILayout, result: dict[str, Any]) -> None:
+    column = box.column(align=True)
+    column.label(text=encode_words(result))
+    column.label(text=f"Took {duration_words(result['seconds'])}, preset {result['preset']}")
+    for stored in result["objects"][:SHOWN_FAILURES]:
+        split = column.split(factor=0.65)
+        split.label(text=stored["name"], icon="MESH_DATA")
+        split.label(text=size_words(stored["bytes"]))
+    hidden = len(result["objects"]) - SHOWN_FAILURES
+    if hidden > 0:
+        column.label(text=f"and {hidden} more")
+
+
+def _draw_failures(box: bpy.types.UILayout, failures: list[dict[str, str]]) -> None:
+    column = box.column(align=True)
+    for failure in failures[:SHOWN_FAILURES]:
+        for number, line in enumerate(wrap(f"{failure['name']}: {failure['reason']}")):
+            column.label(text=line, icon="BLANK1" if number else "ERROR")
+    if len(failures) > SHOWN_FAILURES:
+        column.label(text=f"and {len(failures) - SHOWN_FAILURES} more")
+
+
+def _draw_backend_line(layout: bpy.types.UILayout) -> None:
+    greeting = backend_session.greeting()
+    if backend_session.running_pid() is None or not greeting:
+        layout.label(text="Backend: not running", icon="RADIOBUT_OFF")
+        return
+    layout.label(text=f"Backend {greeting['version']}, torch {greeting['torch']}", icon="RADIOBUT_ON")
+
+
+def wrap(text: str, width: int = 44) -> list[str]:
+    """Return the text in lines that fit the sidebar; labels do not wrap by themselves."""
+    lines = [""]
+    for word in text.split():
+        # A path without spaces has to be cut somewhere.
+        for piece in (word[start : start + width] for start in range(0, len(word), width)):
+            if lines[-1] and len(lines[-1]) + 1 + len(piece) > width:
+                lines.append(piece)
+            else:
+                lines[-1] = f"{lines[-1]} {piece}".strip()
+    return lines
+
+
+def duration_words(seconds: float) -> str:
+    """Return a duration for people."""
+    if seconds < 90:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+_CLASSES = (SCENE_CODEC_PT_encode, SCENE_CODEC_PT_decode, SCENE_CODEC_PT_jobs)
+
+
+def register() -> None:
+    """Register the panels."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    """Undo `register`."""
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

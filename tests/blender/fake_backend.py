@@ -1,0 +1,203 @@
+"""A backend that speaks the real protocol and stores arrays as they are: standard library and numpy only.
+
+Run as `python fake_backend.py MODE ...`; of what follows, the command line of the real service, only `--log`
+is used.
+
+MODE    well       every job succeeds
+        crash      dies in the middle of a job, after progress was reported
+        slow       a job goes on until it is cancelled
+        deaf       like slow, and cancellations are ignored
+        refuse     answers every job with an error
+        garbage    writes a line that is no message in the middle of a job
+        mismatch   speaks another protocol version
+        hostile    decodes to arrays and records that would crash or confuse a careless host
+"""
+
+import io
+import json
+import os
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+PROTOCOL_VERSION = 1
+MODE = sys.argv[1]
+_lock = threading.Lock()
+_cancelled: set[int] = set()
+_wake = threading.Condition()
+
+
+def say(message: dict) -> None:
+    with _lock:
+        sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+        sys.stdout.flush()
+
+
+def progress(job: int, fraction: float, message: str) -> None:
+    params = {
+        "job": job,
+        "stage": "training",
+        "fraction": fraction,
+        "message": message,
+        "remaining_s": (1 - fraction) * 100,
+    }
+    say({"method": "progress", "params": params})
+
+
+def fail(job: int, word: str, message: str) -> None:
+    error = {"code": -32000, "message": message, "data": {"code": word, "hint": "Look at the log."}}
+    say({"id": job, "error": error})
+
+
+def hello(job: int, _params: dict) -> None:
+    version = PROTOCOL_VERSION + (MODE == "mismatch")
+    presets = {"default": "The best measured one", "fast": "Quick to write"}
+    codec = {"name": "mesh-necgs", "summary": "fake", "default_preset": "default", "presets": presets}
+    answer = {
+        "protocol": version,
+        "version": "fake",
+        "pid": os.getpid(),
+        "python": "3.11",
+        "torch": "none",
+        "devices": [{"id": "cpu", "name": "CPU", "memory_bytes": 0}],
+        "codecs": [codec],
+        "log": _log_path(),
+    }
+    say({"id": job, "result": answer})
+
+
+def encode(job: int, params: dict) -> None:
+    progress(job, 0.25, "step 1 of 4")
+    output = Path(params["output"])
+    files: dict[str, str] = {}
+    stored, reports = [], []
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for record in params["objects"]:
+            sizes = {}
+            for key in ("vertices", "faces"):
+                path = record[key]
+                if path not in files:
+                    files[path] = f"{len(files)}.npy"
+                    archive.write(path, files[path])
+                sizes[key] = len(np.load(path, allow_pickle=False))
+                record = {**record, key: files[path]}
+            stored.append(record)
+            binary = 12 * (sizes["vertices"] + sizes["faces"])
+            reports.append(
+                {"name": record["name"], "bytes": 100, **sizes, "binary_bytes": binary, "source_bytes": 0}
+            )
+        archive.writestr("objects.json", json.dumps(stored))
+    temporary = output.with_name(output.name + ".tmp")
+    temporary.write_bytes(packed.getvalue())
+    temporary.replace(output)
+    result = {
+        "path": str(output),
+        "file_bytes": output.stat().st_size,
+        "codec": "mesh-necgs",
+        "preset": params.get("preset") or "default",
+        "device": "cpu",
+        "seconds": 1.5,
+        "objects": reports,
+        "failures": [],
+    }
+    progress(job, 1.0, "step 4 of 4")
+    say({"id": job, "result": result})
+
+
+def decode(job: int, params: dict) -> None:
+    progress(job, 0.5, "half")
+    folder = Path(params["folder"])
+    try:
+        with zipfile.ZipFile(params["file"]) as archive:
+            objects = json.loads(archive.read("objects.json"))
+            for name in {record[key] for record in objects for key in ("vertices", "faces")}:
+                archive.extract(name, folder)
+    except zipfile.BadZipFile:
+        fail(job, "corrupt-file", f"{params['file']} is damaged.")
+        return
+    only = params.get("only")
+    known = {record["name"] for record in objects}
+    failures = [
+        {"name": name, "reason": "It is not in the file."} for name in only or [] if name not in known
+    ]
+    chosen = [record for record in objects if only is None or record["name"] in only]
+    for record in chosen:
+        for key in ("vertices", "faces"):
+            record[key] = str(folder / record[key])
+    if MODE == "hostile":
+        chosen, failures = _hostile(chosen, folder)
+    say({"id": job, "result": {"objects": chosen, "failures": failures}})
+
+
+def _hostile(chosen: list[dict], folder: Path) -> tuple[list[dict], list[dict]]:
+    """Return one sound object and several that must be refused or defused."""
+    first = chosen[0]
+    far, nan, flat = folder / "far.npy", folder / "nan.npy", folder / "flat.npy"
+    np.save(far, np.full((1, 3), 10**6, np.int32))
+    np.save(nan, np.full((3, 3), np.nan, np.float32))
+    np.save(flat, np.zeros(7, np.float32))
+    return [
+        {**first, "name": "Sound"},
+        {**first, "name": "FarFace", "faces": str(far)},
+        {**first, "name": "NotFinite", "vertices": str(nan)},
+        {**first, "name": "WrongShape", "vertices": str(flat)},
+        {**first, "name": "Outside", "vertices": "/etc/hostname"},
+        {**first, "name": "BadTransform", "transform": [1, 2, 3]},
+        {
+            **first,
+            "name": "BadHost",
+            "host": {"version": 1, "object": 7, "parent": "x", "collections": [[1]]},
+        },
+        {**first, "name": "NoHost", "host": {}},
+    ], [{"name": "Lost", "reason": "The backend gave it up."}]
+
+
+def run_job(job: int, method: str, params: dict) -> None:
+    if MODE in {"well", "hostile", "mismatch"}:
+        {"encode": encode, "decode": decode}[method](job, params)
+        return
+    progress(job, 0.3, "step 3 of 10")
+    if MODE == "crash":
+        os._exit(139)
+    if MODE == "refuse":
+        fail(job, "unsupported-scene", "This scene cannot be stored.")
+        return
+    if MODE == "garbage":
+        sys.stdout.write("Segmentation fault is imminent\n")
+        sys.stdout.flush()
+        return
+    with _wake:
+        _wake.wait_for(lambda: job in _cancelled and MODE == "slow")
+    fail(job, "cancelled", "The job was cancelled.")
+
+
+def _log_path() -> str:
+    return sys.argv[sys.argv.index("--log") + 1] if "--log" in sys.argv else ""
+
+
+def main() -> None:
+    if _log_path():
+        Path(_log_path()).write_text("fake backend started\n")
+    for line in sys.stdin:
+        message = json.loads(line)
+        job, method, params = message["id"], message["method"], message["params"]
+        if method == "hello":
+            hello(job, params)
+        elif method == "cancel":
+            with _wake:
+                _cancelled.add(params["job"])
+                _wake.notify_all()
+            say({"id": job, "result": {"cancelled": True}})
+        elif method == "shutdown":
+            say({"id": job, "result": {}})
+            break
+        else:
+            threading.Thread(target=run_job, args=(job, method, params), daemon=True).start()
+    os._exit(0)
+
+
+main()
