@@ -38,8 +38,8 @@ def safe_file_stem(name: str) -> str:
 def object_file_names(names: Iterable[str], suffix: str) -> list[str]:
     """Return one file name for each of `names`, in their order, no two alike on any file system.
 
-    The names depend on all objects of a file and their order alone, so that decoding one object of a set writes
-    the same file name as decoding the whole set.
+    The names depend on the objects of a file and their order alone, so that decoding one object of a set
+    writes the same file name as decoding the whole set.
     """
     taken: set[str] = set()
     last_number: dict[str, int] = {}

@@ -1,0 +1,141 @@
+"""The arguments of every command as typed records; flags, help and checks are generated from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Generic, Literal, TypeVar
+
+import tyro
+from tyro.conf import Positional, arg
+
+Settings = TypeVar("Settings")
+Record = TypeVar("Record")
+Device = Literal["auto", "cpu", "cuda"]
+MeshFormat = Literal["ply", "obj", "glb", "stl"]
+
+Inputs = Annotated[tuple[str, ...], arg(metavar="INPUT...")]
+SceneFile = Annotated[Path, arg(metavar="FILE.nscene")]
+OutputPath = Annotated[Path, arg(aliases=["-o"], metavar="PATH")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeArguments(Generic[Settings]):
+    """What `encode` takes."""
+
+    inputs: Positional[Inputs]
+    """Mesh files (OBJ, PLY, STL, GLB, glTF, OFF), folders, and patterns such as 'parts/*.stl'."""
+
+    output: OutputPath
+    """The .nscene file to write; an older one of that name is replaced when all is done."""
+
+    settings: Annotated[Settings, arg(name="")]
+    """The codec's own settings; the values shown are those of the preset."""
+
+    codec: str = "mesh-necgs"
+    """Which codec; list-codecs shows all."""
+
+    preset: str | None = None
+    """A named choice of settings; list-codecs shows them. Flags given beside it win."""
+
+    device: Device = "auto"
+    """Where to compute; auto takes a CUDA device when there is one."""
+
+    json: bool = False
+    """Print the report as JSON on stdout and nothing else there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddArguments:
+    """What `add` takes."""
+
+    file: Positional[SceneFile]
+    """The file that gets more objects."""
+
+    inputs: Positional[Inputs]
+    """Mesh files, folders and patterns to add."""
+
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")] = None
+    """Write to this file and leave FILE.nscene as it is; without it FILE.nscene is replaced."""
+
+    device: Device = "auto"
+    """Where to compute."""
+
+    json: bool = False
+    """Print the report as JSON on stdout and nothing else there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeArguments:
+    """What `decode` takes."""
+
+    file: Positional[SceneFile]
+    """The file to decode."""
+
+    output: OutputPath
+    """The folder for the meshes, one file per object; made when it is not there."""
+
+    only: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, arg(metavar="NAME")] = ()
+    """Decode this object alone; may be given several times."""
+
+    format: MeshFormat = "ply"
+    """Format of the meshes."""
+
+    device: Device = "auto"
+    """Where to compute."""
+
+    json: bool = False
+    """Print what was written as JSON on stdout and nothing else there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectArguments:
+    """What `inspect` takes."""
+
+    file: Positional[SceneFile]
+    """The file to look into; nothing is decoded."""
+
+    json: bool = False
+    """Print the summary as JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateArguments:
+    """What `evaluate` takes."""
+
+    file: Positional[SceneFile]
+    """The file to measure."""
+
+    reference: Annotated[tuple[Path, ...], arg(metavar="PATH...")]
+    """The originals: a folder, or mesh files."""
+
+    json: Annotated[Path | None, arg(metavar="OUT")] = None
+    """Write the full report to this file as JSON; '-' stands for stdout, without the table."""
+
+    samples: int = 100_000
+    """Points sampled on each surface."""
+
+    seed: int = 0
+    """Start of the random draws of the samples."""
+
+    device: Device = "auto"
+    """Where to decode."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportArguments:
+    """What `doctor` and `list-codecs` take."""
+
+    json: bool = False
+    """Print the answer as JSON."""
+
+
+def parse(
+    record: type[Record], command: str, help_text: str, arguments: list[str], default: Record | None = None
+) -> Record:
+    """Return `arguments` as a `record`; help or a usage error ends the program, as with argparse."""
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    prog = f"scene-codec {command}"
+    if default is None:
+        return tyro.cli(record, prog=prog, description=help_text, args=arguments, config=flags)
+    return tyro.cli(record, prog=prog, description=help_text, args=arguments, default=default, config=flags)

@@ -1,0 +1,117 @@
+"""`scene-codec decode`: one mesh file per object, under the object's own name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from scene_codec import api
+from scene_codec.cli.arguments import DecodeArguments, parse
+from scene_codec.cli.exit_codes import OK
+from scene_codec.cli.interrupt import cancel_on_interrupt
+from scene_codec.cli.object_files import object_file_names
+from scene_codec.cli.terminal import messages, print_json, print_table, progress_bar, shown, size
+from scene_codec.errors import Cancelled, InvalidRequestError
+from scene_codec.geometry.mesh_files import save_scene_object
+from scene_codec.geometry.scene_object import SceneObject
+from scene_codec.progress import Progress
+from scene_codec.reports import FileSummary
+
+HELP = """Turn a .nscene file back into meshes: one file per object, named after the object.
+
+A name that is no valid file name is changed, and the table shows to what.
+
+Examples:
+  scene-codec decode scene.nscene -o meshes/
+  scene-codec decode scene.nscene -o meshes/ --only Statue --format glb
+"""
+
+
+class WrittenObject(msgspec.Struct, frozen=True, kw_only=True):
+    """One decoded object and where it was written."""
+
+    name: str
+    file: str
+    vertices: int
+    faces: int
+    bytes: int
+
+
+class DecodeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `decode` wrote."""
+
+    path: str
+    folder: str
+    objects: tuple[WrittenObject, ...]
+
+
+def decode(arguments: list[str]) -> int:
+    """Run `decode` and return the exit status."""
+    options = parse(DecodeArguments, "decode", HELP, arguments)
+    files = _wanted_files(api.inspect(options.file), options)
+    folder = _make_folder(options.output)
+    written: list[WrittenObject] = []
+    with cancel_on_interrupt() as token, progress_bar(visible=not options.json) as callback:
+        progress = Progress(callback, token)
+        objects = api.decode(
+            options.file, only=options.only or None, device=options.device, progress=progress
+        )
+        try:
+            # One mesh at a time: a set of thousands never lies in memory as a whole.
+            for item in objects:
+                written.append(_write(item, folder / files[item.name]))
+        except Cancelled as stop:
+            done = f"{len(written)} of {len(files)} meshes"
+            raise Cancelled(f"Stopped after {done}; those written to '{folder}' are whole.") from stop
+    report = DecodeReport(path=str(options.file), folder=str(folder), objects=tuple(written))
+    _show(report, as_json=options.json)
+    return OK
+
+
+def _write(item: SceneObject, path: Path) -> WrittenObject:
+    """Write one object and return what was written."""
+    save_scene_object(item, path)
+    return WrittenObject(
+        name=item.name,
+        file=path.name,
+        vertices=len(item.mesh.vertices),
+        faces=len(item.mesh.faces),
+        bytes=path.stat().st_size,
+    )
+
+
+def _wanted_files(summary: FileSummary, options: DecodeArguments) -> dict[str, str]:
+    """Return the file name of each object to decode. Raises `InvalidRequestError` for an unknown name."""
+    names = [item.name for item in summary.objects]
+    files = dict(zip(names, object_file_names(names, options.format), strict=True))
+    missing = [name for name in options.only if name not in files]
+    if missing:
+        some = ", ".join(f"'{name}'" for name in names[:10]) + (", ..." if len(names) > 10 else "")
+        raise InvalidRequestError(
+            f"There is no object '{missing[0]}' in '{options.file}'. It holds: {some or 'no objects'}."
+        )
+    return {name: file for name, file in files.items() if not options.only or name in options.only}
+
+
+def _make_folder(folder: Path) -> Path:
+    """Make the output folder. Raises `InvalidRequestError` when a file is in its place."""
+    if folder.exists() and not folder.is_dir():
+        raise InvalidRequestError(f"The output '{folder}' is a file; name a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _show(report: DecodeReport, *, as_json: bool) -> None:
+    """Show which object went into which file."""
+    if as_json:
+        print_json(report)
+        return
+    rows = [
+        (shown(item.name), shown(item.file), f"{item.vertices:,}", f"{item.faces:,}", size(item.bytes))
+        for item in report.objects
+    ]
+    print_table(shown(report.folder), ("object", "file", "vertices", "faces", "size"), rows, text_columns=2)
+    renamed = sum(Path(item.file).stem != item.name for item in report.objects)
+    if renamed:
+        messages().print(f"{renamed} names were changed to be valid and distinct file names.")
