@@ -1,0 +1,353 @@
+"""The public functions: encode, add, decode, inspect, list_codecs.
+
+Importing this module is cheap; torch is imported by the first call that encodes or decodes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scene_codec.bitstream import (
+    ObjectEntry,
+    ObjectRecord,
+    SceneContent,
+    SceneFile,
+    SectionEntry,
+    account_bytes,
+    append_objects,
+    open_scene_file,
+    write_scene_file,
+)
+from scene_codec.codecs.contract import CodedSet, JobContext
+from scene_codec.codecs.registry import all_codecs, codec_named
+from scene_codec.devices import resolve_device
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError, UnsupportedVersionError
+from scene_codec.geometry.mesh_file_search import find_mesh_files
+from scene_codec.geometry.mesh_files import load_scene_objects
+from scene_codec.geometry.object_names import unique_names
+from scene_codec.geometry.scene_object import SceneObject
+from scene_codec.progress import Progress
+from scene_codec.reports import (
+    CodecInfo,
+    EncodedObject,
+    EncodeReport,
+    FileSummary,
+    ObjectFailure,
+    ObjectSummary,
+    SectionSummary,
+)
+from scene_codec.scaling.job_folders import job_folder
+
+if TYPE_CHECKING:
+    from scene_codec.codecs.contract import Codec
+
+IDENTITY = tuple(float(row == column) for row in range(4) for column in range(4))
+
+EncodeInput = SceneObject | str | Path
+
+
+def list_codecs() -> tuple[CodecInfo, ...]:
+    """Return all codecs with their presets."""
+    return tuple(codec.info for codec in all_codecs().values())
+
+
+def encode(
+    inputs: Sequence[EncodeInput],
+    output: str | Path,
+    *,
+    codec: str = "mesh-necgs",
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> EncodeReport:
+    """Encode meshes into a new file; whatever stood at `output` stays whole until the new file is complete.
+
+    inputs : objects, mesh files, or folders that are searched for mesh files
+    preset, settings : a preset of the codec, and fields of it to replace
+    An interrupted run keeps its state in the cache folder; the same call goes on from there.
+
+    Objects that cannot be coded are listed in the report. Raises `UnsupportedSceneError` when there are no others,
+    `InvalidRequestError` for wrong arguments, `Cancelled`.
+    """
+    started = time.monotonic()
+    chosen = codec_named(codec)
+    chosen_settings = chosen.settings(preset, settings or {})
+    _check_writable(Path(output))
+    context = JobContext(resolve_device(device), progress or Progress(), job_folder)
+    objects, failures = _gather(inputs, taken=())
+    coded = chosen.encode(_originals(objects), chosen_settings, context)
+    records, failures = _records(objects, coded, failures, first_index=0)
+    content = SceneContent(codec, chosen.payload_version, coded.shared, tuple(records))
+    context.progress.check_cancelled()
+    write_scene_file(output, content)
+    names = {record.name for record in records}
+    return _report(Path(output), chosen, preset, context, objects, names, failures, started)
+
+
+def add(
+    file: str | Path,
+    inputs: Sequence[EncodeInput],
+    *,
+    output: str | Path | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> EncodeReport:
+    """Add meshes to a finished set: only their own data is optimised and appended, all old bytes stay.
+
+    output : where to write the grown file, `file` itself by default
+
+    Raises what `encode` raises, and `CorruptFileError`.
+    """
+    started = time.monotonic()
+    target = Path(file if output is None else output)
+    with open_scene_file(file) as scene:
+        chosen = _codec_of(scene)
+        names, count = scene.names, len(scene.names)
+        shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
+        scene.verify()
+    _check_writable(target)
+    context = JobContext(resolve_device(device), progress or Progress(), job_folder)
+    objects, failures = _gather(inputs, taken=names)
+    coded = chosen.add(_originals(objects), shared, chosen.settings(None, {}), context)
+    records, failures = _records(objects, coded, failures, first_index=count)
+    context.progress.check_cancelled()
+    append_objects(file, records, target)
+    added = {record.name for record in records}
+    return _report(target, chosen, None, context, objects, added, failures, started)
+
+
+def decode(
+    file: str | Path,
+    *,
+    only: Sequence[str] | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Iterator[SceneObject]:
+    """Return the objects of a file one after the other; nothing is decoded before it is asked for.
+
+    only : names of the wanted objects, all by default; the others are not even read
+
+    Raises `CorruptFileError`, `UnsupportedVersionError`, `InvalidRequestError` for an unknown name.
+    """
+    scene = open_scene_file(file)
+    try:
+        wanted = range(len(scene.names)) if only is None else only
+        entries = [scene.object(which) for which in wanted]
+        chosen = _codec_of(scene)
+    except BaseException:
+        scene.close()
+        raise
+    return _decode_each(scene, chosen, entries, device, progress or Progress())
+
+
+def inspect(file: str | Path) -> FileSummary:
+    """Tell what a file holds, section by section, without decoding it and without torch.
+
+    Raises `CorruptFileError` and `UnsupportedVersionError`. A codec that this release does not know is no error:
+    its sections are listed as unknown.
+    """
+    with open_scene_file(file) as scene:
+        account = account_bytes(scene)
+        codec = all_codecs().get(scene.codec)
+        shared_labels = codec.shared_labels if codec else {}
+        object_labels = codec.object_labels if codec else {}
+        names = scene.names
+        objects = tuple(
+            ObjectSummary(
+                name=entry.name,
+                bytes=own_bytes,
+                sections=_section_summaries(entry.sections, object_labels),
+                transform=entry.transform or IDENTITY,
+                host_bytes=len(entry.host),
+                instance_of=None if entry.instance_of is None else names[entry.instance_of],
+            )
+            for entry, own_bytes in zip(scene.objects, account.object_bytes, strict=True)
+        )
+        return FileSummary(
+            path=str(file),
+            file_bytes=scene.file_bytes,
+            container_version=scene.container_version,
+            codec=scene.codec,
+            payload_version=scene.payload_version,
+            header_bytes=account.header_bytes,
+            shared=_section_summaries(scene.shared, shared_labels),
+            objects=objects,
+        )
+
+
+def _decode_each(
+    scene: SceneFile, codec: Codec, entries: Sequence[ObjectEntry], device: str, progress: Progress
+) -> Iterator[SceneObject]:
+    """Decode the given objects of an open file and close it at the end."""
+    with scene:
+        shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
+        decoder = codec.decoder(shared, resolve_device(device))
+        originals = scene.objects
+        for index, entry in enumerate(entries):
+            progress.update(index / len(entries), entry.name)
+            source = entry if entry.instance_of is None else originals[entry.instance_of]
+            sections = {
+                section.kind: scene.read_object(source.name, section.kind) for section in source.sections
+            }
+            mesh = decoder.decode(sections)
+            transform = np.array(entry.transform or IDENTITY, dtype=np.float64).reshape(4, 4)
+            yield SceneObject(entry.name, mesh, transform, entry.host)
+        progress.update(1.0)
+
+
+def _codec_of(scene: SceneFile) -> Codec:
+    """Return the codec of a file, if this release can read what it wrote."""
+    codec = all_codecs().get(scene.codec)
+    if codec is None or scene.payload_version > codec.payload_version:
+        raise UnsupportedVersionError(
+            f"The file was written with codec '{scene.codec}', version {scene.payload_version}, which this release "
+            "cannot decode. Update Neural Scene Codec to open it."
+        )
+    scene.require_known_kinds(codec.shared_labels, codec.object_labels)
+    return codec
+
+
+def _check_writable(output: Path) -> None:
+    """Raise `InvalidRequestError` before hours of work, not after, when the file cannot be written there."""
+    if output.is_dir():
+        raise InvalidRequestError(f"'{output}' is a folder; name a file to write.")
+    if not output.absolute().parent.is_dir():
+        raise InvalidRequestError(f"There is no folder '{output.parent}' to write '{output.name}' into.")
+
+
+def _gather(
+    inputs: Sequence[EncodeInput], taken: Sequence[str]
+) -> tuple[list[SceneObject], list[ObjectFailure]]:
+    """Load files and folders; return all objects under unique names, and the files that could not be read."""
+    objects: list[SceneObject] = []
+    failures = []
+    for item in inputs:
+        if isinstance(item, SceneObject):
+            objects.append(item)
+            continue
+        for path in find_mesh_files([item]):
+            try:
+                objects += load_scene_objects(path)
+            except UnsupportedSceneError as problem:
+                failures.append(ObjectFailure(name=path.name, reason=str(problem)))
+    names = unique_names((item.name for item in objects), taken)
+    named = [
+        item if item.name == name else replace(item, name=name)
+        for item, name in zip(objects, names, strict=True)
+    ]
+    placed = []
+    for item in named:
+        if np.isfinite(item.transform).all() and np.array_equal(item.transform[3], (0.0, 0.0, 0.0, 1.0)):
+            placed.append(item)
+        else:
+            reason = "its transform is not an affine map of finite numbers"
+            failures.append(ObjectFailure(name=item.name, reason=reason))
+    return placed, failures
+
+
+def _mesh_key(item: SceneObject) -> bytes:
+    """Return the same bytes for the same geometry."""
+    digest = hashlib.blake2b(digest_size=16)
+    for array in (item.mesh.vertices, item.mesh.faces):
+        digest.update(np.ascontiguousarray(array).data)
+        digest.update(str((array.shape, array.dtype)).encode())
+    return digest.digest()
+
+
+def _originals(objects: Sequence[SceneObject]) -> list[SceneObject]:
+    """Return the first object of every geometry; the others will share its sections."""
+    first: dict[bytes, SceneObject] = {}
+    for item in objects:
+        first.setdefault(_mesh_key(item), item)
+    return list(first.values())
+
+
+def _records(
+    objects: Sequence[SceneObject], coded: CodedSet, failures: Sequence[ObjectFailure], first_index: int
+) -> tuple[list[ObjectRecord], list[ObjectFailure]]:
+    """Return the file's records in the order of the input, and all failures, those of copies included."""
+    sections = {item.source.name: item.sections for item in coded.objects}
+    reasons = {failure.name: failure.reason for failure in coded.failures}
+    records: list[ObjectRecord] = []
+    all_failures = [*failures]
+    place_of: dict[bytes, int | str] = {}
+    for item in objects:
+        key = _mesh_key(item)
+        original = place_of.get(key)
+        if item.name in reasons or isinstance(original, str):
+            place_of[key] = reasons.get(item.name, str(original))
+            all_failures.append(ObjectFailure(name=item.name, reason=str(place_of[key])))
+            continue
+        if original is None:
+            place_of[key] = first_index + len(records)
+        transform = tuple(float(number) for number in item.transform.reshape(-1))
+        records.append(
+            ObjectRecord(
+                name=item.name,
+                sections=sections[item.name] if original is None else (),
+                transform=None if transform == IDENTITY else transform,
+                host=item.host,
+                instance_of=original,
+            )
+        )
+    return records, all_failures
+
+
+def _section_summaries(
+    sections: Sequence[SectionEntry], labels: Mapping[int, str]
+) -> tuple[SectionSummary, ...]:
+    """Return sections as `inspect` lists them."""
+    return tuple(
+        SectionSummary(
+            kind=section.kind,
+            label=labels.get(section.kind, "unknown"),
+            bytes=section.length,
+            required=section.required,
+        )
+        for section in sections
+    )
+
+
+def _report(
+    path: Path,
+    codec: Codec,
+    preset: str | None,
+    context: JobContext,
+    objects: Sequence[SceneObject],
+    written: set[str],
+    failures: Sequence[ObjectFailure],
+    started: float,
+) -> EncodeReport:
+    """Return what was written, with the bytes that each object really takes."""
+    with open_scene_file(path) as scene:
+        bytes_of = dict(zip(scene.names, account_bytes(scene).object_bytes, strict=True))
+        file_bytes = scene.file_bytes
+    return EncodeReport(
+        path=str(path),
+        file_bytes=file_bytes,
+        codec=codec.info.name,
+        preset=preset or codec.info.default_preset,
+        device=str(context.device),
+        seconds=time.monotonic() - started,
+        objects=tuple(
+            EncodedObject(
+                name=item.name,
+                bytes=bytes_of[item.name],
+                vertices=len(item.mesh.vertices),
+                faces=len(item.mesh.faces),
+                binary_bytes=item.mesh.binary_bytes,
+                source_bytes=item.source_bytes,
+            )
+            for item in objects
+            if item.name in written
+        ),
+        failures=tuple(failures),
+    )

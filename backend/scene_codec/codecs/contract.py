@@ -1,0 +1,84 @@
+"""What every codec offers and what it is given; the public API knows codecs by this contract alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from scene_codec.bitstream import Section
+from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
+from scene_codec.progress import Progress
+from scene_codec.reports import CodecInfo, ObjectFailure
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """Where a job runs, whom it tells, and where it keeps what a later run can go on from.
+
+    working_folder : returns a folder for a job's key; removed when the job ends well, kept when it is interrupted
+    """
+
+    device: torch.device
+    progress: Progress
+    working_folder: Callable[[str], AbstractContextManager[Path]]
+
+
+@dataclass(frozen=True)
+class CodedObject:
+    """An object and its sections of the file."""
+
+    source: SceneObject
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True)
+class CodedSet:
+    """Everything that goes into a file, and what did not."""
+
+    shared: tuple[Section, ...]
+    objects: tuple[CodedObject, ...]
+    failures: tuple[ObjectFailure, ...]
+
+
+class ObjectDecoder(Protocol):
+    """Decodes the objects of one file, any one without the others."""
+
+    def decode(self, sections: Mapping[int, bytes]) -> TriangleMesh:
+        """Return an object's mesh in scene units. Raises `CorruptFileError`."""
+
+
+class Codec(Protocol):
+    """One way to turn objects into sections and back."""
+
+    info: CodecInfo
+    payload_version: int
+    shared_labels: Mapping[int, str]
+    object_labels: Mapping[int, str]
+
+    def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> msgspec.Struct:
+        """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
+
+    def encode(
+        self, objects: Sequence[SceneObject], settings: msgspec.Struct, context: JobContext
+    ) -> CodedSet:
+        """Code a new set. Raises `UnsupportedSceneError` if nothing can be coded, `Cancelled`."""
+
+    def add(
+        self,
+        objects: Sequence[SceneObject],
+        shared: Mapping[int, bytes],
+        settings: msgspec.Struct,
+        context: JobContext,
+    ) -> CodedSet:
+        """Code more objects for a finished set, whose bytes stay as they are."""
+
+    def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> ObjectDecoder:
+        """Return the decoder of a file. Raises `CorruptFileError`."""

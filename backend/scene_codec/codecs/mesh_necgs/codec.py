@@ -1,0 +1,81 @@
+"""The NeCGS codec as the public API sees it. Imports torch only when it encodes or decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from scene_codec.codecs.mesh_necgs import syntax
+from scene_codec.codecs.mesh_necgs.config import (
+    CODEC_NAME,
+    DEFAULT_PRESET,
+    PRESETS,
+    MeshNecgsSettings,
+    settings_for,
+)
+from scene_codec.errors import InvalidRequestError
+from scene_codec.reports import CodecInfo
+
+if TYPE_CHECKING:
+    import torch
+
+    from scene_codec.codecs.contract import CodedSet, JobContext, ObjectDecoder
+    from scene_codec.geometry.scene_object import SceneObject
+
+
+class MeshNecgsCodec:
+    """Distance grids from an auto-decoder; one decoder per set, one small latent block per mesh."""
+
+    info = CodecInfo(
+        name=CODEC_NAME,
+        summary="Sets of triangle meshes as latents of one shared neural decoder (after NeCGS, ICCV 2025)",
+        default_preset=DEFAULT_PRESET,
+        presets={name: explanation for name, (explanation, _) in PRESETS.items()},
+    )
+    payload_version = syntax.PAYLOAD_VERSION
+    shared_labels: Mapping[int, str] = syntax.SHARED_LABELS
+    object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
+
+    def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> MeshNecgsSettings:
+        """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
+        base = msgspec.to_builtins(settings_for(preset))
+        unknown = sorted(set(overrides) - set(base))
+        if unknown:
+            known = ", ".join(base)
+            raise InvalidRequestError(
+                f"{CODEC_NAME} has no setting '{unknown[0]}'. Its settings are: {known}."
+            )
+        try:
+            return msgspec.convert({**base, **overrides}, MeshNecgsSettings)
+        except msgspec.ValidationError as error:
+            raise InvalidRequestError(f"A setting of {CODEC_NAME} is wrong: {error}.") from error
+
+    def encode(
+        self, objects: Sequence[SceneObject], settings: msgspec.Struct, context: JobContext
+    ) -> CodedSet:
+        """Code a new set. Raises `UnsupportedSceneError` if nothing can be coded, `Cancelled`."""
+        from scene_codec.codecs.mesh_necgs.encoder import encode_set
+
+        assert isinstance(settings, MeshNecgsSettings)
+        return encode_set(objects, settings, context)
+
+    def add(
+        self,
+        objects: Sequence[SceneObject],
+        shared: Mapping[int, bytes],
+        settings: msgspec.Struct,
+        context: JobContext,
+    ) -> CodedSet:
+        """Code more objects for a finished set, whose bytes stay as they are."""
+        from scene_codec.codecs.mesh_necgs.encoder import add_to_set
+
+        assert isinstance(settings, MeshNecgsSettings)
+        return add_to_set(objects, shared, settings, context)
+
+    def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> ObjectDecoder:
+        """Return the decoder of a file. Raises `CorruptFileError`."""
+        from scene_codec.codecs.mesh_necgs.decoder import SetDecoder
+
+        return SetDecoder(shared, device)

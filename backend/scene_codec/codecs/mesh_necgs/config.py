@@ -1,0 +1,91 @@
+"""Settings of the NeCGS mesh codec and its presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from scene_codec.errors import InvalidRequestError
+
+CODEC_NAME = "mesh-necgs"
+DEFAULT_PRESET = "balanced"
+
+Resolution = Literal[32, 64, 128, 256]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Weight = Annotated[float, msgspec.Meta(ge=0.0)]
+
+
+class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a set of meshes is fitted and coded. Every field changes the bytes; none is a matter of taste alone."""
+
+    resolution: Resolution = 128
+    """Grid vertices per axis. 128 holds details of about 1 % of a mesh's size; each step down halves them."""
+
+    latent_channels: Annotated[int, msgspec.Meta(ge=1, le=64)] = 16
+    """Channels of a mesh's 4 x 4 x 4 latent block."""
+
+    widths: tuple[Annotated[int, msgspec.Meta(ge=1, le=256)], ...] = ()
+    """Channels after each doubling of the resolution; empty means chosen from the number of meshes."""
+
+    head: Literal["pointwise", "convolution"] = "pointwise"
+    """Last layer: pointwise allows training near the surface alone; convolution (3 x 3 x 3) is the paper's."""
+
+    deformation: bool = False
+    """Also code the paper's displacement of grid vertices (TSDF-Def). Worth about 2 % of the error after coding."""
+
+    quantiser: Literal["learned", "fixed"] = "learned"
+    """learned: one step per latent channel and weight tensor, trained against the rate; fixed: the paper's 257 levels."""
+
+    supervision: Literal["near-surface", "dense"] = "near-surface"
+    """near-surface: loss on the truncation band and a few far blocks; dense: the paper's loss on the whole grid."""
+
+    rate_weight: Weight = 2e-6
+    """Weight of one bit per mesh against the mean error in the band; larger gives smaller files."""
+
+    masked_weight: Weight = 5.0
+    """Dense supervision: weight of the error inside the truncation band (paper's lambda 1)."""
+
+    ssim_weight: Weight = 10.0
+    """Dense supervision: weight of 1 - SSIM of the distance grid (paper's lambda 2)."""
+
+    feature_weight: Weight = 0.0
+    """Dense supervision: weight of the mean magnitude of the latents (0.1 in the paper's code)."""
+
+    steps_per_mesh: Positive = 120
+    """Optimisation steps per mesh of the set (the paper's 400 epochs in batches of 4 are 100)."""
+
+    minimum_steps: Positive = 2000
+    """Fewest steps however small the set; a decoder starts from nothing."""
+
+    added_mesh_steps: Positive = 300
+    """Steps for the latents of a mesh that is added to a finished set."""
+
+    batch_size: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Meshes per optimisation step."""
+
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 3e-3
+    """Peak rate of Adam for the decoder's weights."""
+
+    latent_rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 6e-3
+    """Peak rate of Adam for the latents."""
+
+    warmup: Annotated[float, msgspec.Meta(ge=0.0, le=0.9)] = 0.05
+    """Part of the steps over which the rate rises linearly; a cosine brings it back to zero."""
+
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
+    """Start of all random draws: the same seed, input and machine give the same bytes."""
+
+
+PAPER_WIDTHS = (64, 48, 32, 24, 16, 12)
+"""Widths of the paper's largest decoder, with one more block for resolution 256."""
+
+PRESETS: dict[str, tuple[str, MeshNecgsSettings]] = {}
+
+
+def settings_for(preset: str | None) -> MeshNecgsSettings:
+    """Return the settings of a preset. Raises `InvalidRequestError` for an unknown name."""
+    name = DEFAULT_PRESET if preset is None else preset
+    if name not in PRESETS:
+        raise InvalidRequestError(f"There is no preset '{name}'; choose one of: {', '.join(PRESETS)}.")
+    return PRESETS[name][1]

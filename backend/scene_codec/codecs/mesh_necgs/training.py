@@ -1,0 +1,181 @@
+r"""Optimisation of a set: decoder and latents together, or the latents of added meshes under a finished decoder.
+
+```text
+latents --round--> decoder(round(weights)) --> grid --> distortion  \\
+   |                     |                                           + --> Adam on latents, weights and steps
+   +--> bits of latents  +--> bits of weights --> rate_weight * bits /
+```
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
+from scene_codec.codecs.mesh_necgs.model import SetModel
+from scene_codec.codecs.mesh_necgs.supervision import Supervision
+from scene_codec.entropy.rate import laplace_bits
+from scene_codec.progress import Progress
+
+CHECKPOINT_INTERVAL_S = 60.0
+ADAM_BETAS = (0.9, 0.99)
+STEP_RATE_FACTOR = 3.0
+"""The quantisation steps start far from their place and move in octaves: they learn faster than the weights."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many steps there are and which meshes each one sees."""
+
+    count: int
+    batch_size: int
+    steps: int
+
+    @staticmethod
+    def of_set(settings: MeshNecgsSettings, count: int) -> Schedule:
+        """Return the schedule of the joint optimisation of `count` meshes."""
+        batch = min(settings.batch_size, count)
+        steps = max(settings.minimum_steps, -(-settings.steps_per_mesh * count // batch))
+        return Schedule(count, batch, steps)
+
+    @staticmethod
+    def of_added(settings: MeshNecgsSettings, count: int) -> Schedule:
+        """Return the schedule for the latents of `count` added meshes."""
+        batch = min(settings.batch_size, count)
+        return Schedule(count, batch, -(-settings.added_mesh_steps * count // batch))
+
+    def rate_at(self, step: int, warmup: float) -> float:
+        """Return the learning rate at a step as a fraction of its peak: linear rise, then a cosine to zero."""
+        done = (step + 1) / self.steps
+        if done < warmup:
+            return done / warmup
+        return 0.5 + 0.5 * math.cos(math.pi * (done - warmup) / (1.0 - warmup))
+
+
+class Trainer:
+    """Runs the steps of one optimisation; can be stopped and continued from a checkpoint with the same result."""
+
+    def __init__(
+        self,
+        model: SetModel,
+        supervision: Supervision,
+        settings: MeshNecgsSettings,
+        schedule: Schedule,
+        generator: torch.Generator,
+        *,
+        frozen_weights: dict[str, Tensor] | None = None,
+    ) -> None:
+        self._model = model
+        self._supervision = supervision
+        self._settings = settings
+        self._schedule = schedule
+        self._generator = generator
+        self._frozen_weights = frozen_weights
+        self._optimiser = torch.optim.Adam(
+            _parameter_groups(model, settings, frozen_weights), betas=ADAM_BETAS
+        )
+        self._peaks = [group["lr"] for group in self._optimiser.param_groups]
+        self._order: list[int] = []
+        self._step = 0
+
+    def run(self, progress: Progress, checkpoint: Path | None = None) -> None:
+        """Do all remaining steps. Raises `Cancelled`, leaving a checkpoint from which another run goes on."""
+        if checkpoint is not None and checkpoint.exists():
+            self._restore(checkpoint)
+        saved = time.monotonic()
+        try:
+            while self._step < self._schedule.steps:
+                distortion, bits = self._do_step()
+                self._step += 1
+                message = f"step {self._step} of {self._schedule.steps}, error {distortion:.4f}, {bits / 8:.0f} bytes a mesh"
+                progress.update(self._step / self._schedule.steps, message)
+                if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
+                    self._save(checkpoint)
+                    saved = time.monotonic()
+        except BaseException:
+            if checkpoint is not None and self._step:
+                self._save(checkpoint)
+            raise
+
+    def _do_step(self) -> tuple[float, float]:
+        """Take one optimisation step; return its distortion and the estimated bits per mesh."""
+        rate = self._schedule.rate_at(self._step, self._settings.warmup)
+        for group, peak in zip(self._optimiser.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * rate
+        ids = self._next_ids()
+        weights, weight_bits = self._weights()
+        latents = self._model.rounded_latents(ids)
+        distortion = self._supervision.distortion(
+            lambda blocks, supports: self._model.decode(weights, blocks, supports), latents.values, ids
+        )
+        bits = self._noisy_bits(latents.in_steps) / len(ids) + weight_bits / self._schedule.count
+        loss = distortion + self._settings.rate_weight * bits
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        return float(distortion.detach()), float(bits.detach())
+
+    def _weights(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the rounded weights and their estimated bits; none for a finished decoder."""
+        if self._frozen_weights is not None:
+            return self._frozen_weights, torch.zeros((), device=self._model.latents.device)
+        weights, in_steps = self._model.rounded_weights()
+        return weights, torch.stack([self._noisy_bits(steps) for steps in in_steps]).sum()
+
+    def _noisy_bits(self, in_steps: Tensor) -> Tensor:
+        """Return the estimated bits of values in steps (rows, n), each row under its own distribution.
+
+        Uniform noise stands for rounding, whose derivative is useless (Balle et al. 2017).
+        """
+        noise = torch.rand(in_steps.shape, generator=self._generator).to(in_steps.device)
+        return laplace_bits(in_steps + noise - 0.5)
+
+    def _next_ids(self) -> list[int]:
+        """Return the meshes of the next step: a new shuffle whenever all have had their turn."""
+        if len(self._order) < self._schedule.batch_size:
+            self._order += torch.randperm(self._schedule.count, generator=self._generator).tolist()
+        ids, self._order = self._order[: self._schedule.batch_size], self._order[self._schedule.batch_size :]
+        return ids
+
+    def _save(self, path: Path) -> None:
+        """Write everything that the next step depends on."""
+        state = {
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "generator": self._generator.get_state(),
+            "order": self._order,
+            "step": self._step,
+        }
+        temporary = path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(path)
+
+    def _restore(self, path: Path) -> None:
+        """Go back to what `_save` wrote."""
+        state = torch.load(path, weights_only=True)
+        self._model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._generator.set_state(state["generator"])
+        self._order, self._step = state["order"], state["step"]
+
+
+def _parameter_groups(
+    model: SetModel, settings: MeshNecgsSettings, frozen_weights: dict[str, Tensor] | None
+) -> list[dict[str, object]]:
+    """Return what is optimised, at which peak rate: all of a new set, the latents alone under a finished decoder."""
+    groups: list[dict[str, object]] = [{"params": [model.latents], "lr": settings.latent_rate}]
+    if frozen_weights is None:
+        steps: Sequence[nn.Parameter] = [
+            parameter for name, parameter in model.named_parameters() if name.endswith("log_step")
+        ]
+        groups.append({"params": list(model.decoder.parameters()), "lr": settings.learning_rate})
+        if steps:
+            groups.append({"params": steps, "lr": settings.learning_rate * STEP_RATE_FACTOR})
+    return groups

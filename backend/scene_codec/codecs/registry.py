@@ -1,0 +1,28 @@
+"""All codecs by name. To add one, write its folder and name it here."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from scene_codec.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from scene_codec.codecs.contract import Codec
+
+
+@cache
+def all_codecs() -> dict[str, Codec]:
+    """Return every codec by its name in files."""
+    from scene_codec.codecs.mesh_necgs.codec import MeshNecgsCodec
+
+    codecs: list[Codec] = [MeshNecgsCodec()]
+    return {codec.info.name: codec for codec in codecs}
+
+
+def codec_named(name: str) -> Codec:
+    """Return a codec. Raises `InvalidRequestError` listing the known ones."""
+    codecs = all_codecs()
+    if name not in codecs:
+        raise InvalidRequestError(f"There is no codec '{name}'; choose one of: {', '.join(codecs)}.")
+    return codecs[name]

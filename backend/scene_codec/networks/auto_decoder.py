@@ -1,0 +1,88 @@
+"""The decoder of an auto-decoded shape set: a latent block in, a distance grid out.
+
+```text
+latents (c, 4, 4, 4) -> [conv 3^3 -> x2 sub-voxel shuffle -> GELU] per doubling -> head -> grid (o, K, K, K)
+```
+
+The blocks follow NeCGS (arXiv 2405.15034, section 3.2 and its released code: convolution to 8 x width channels,
+three-dimensional pixel shuffle, GELU, no normalisation). The paper's head is a 3^3 convolution. With a pointwise
+head the network can also be evaluated at chosen places alone, with the same result: a block's convolution needs
+nothing but 27 neighbours, so the work of the last, largest blocks shrinks to the few per cent near the surface.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scene_codec.networks.decoder_shape import LATENT_RESOLUTION, DecoderShape
+from scene_codec.networks.surface_support import SurfaceSupport
+
+
+class AutoDecoder(nn.Module):
+    """Maps latent blocks to distance grids, densely or at the places of a `SurfaceSupport` alone."""
+
+    def __init__(self, shape: DecoderShape, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        if len(shape.widths) != shape.doublings:
+            raise AssertionError(f"{shape.doublings} doublings need as many widths, got {shape.widths}")
+        self.shape = shape
+        inputs = (shape.latent_channels, *shape.widths[:-1])
+        self.blocks = nn.ModuleList(
+            nn.Conv3d(channels, 8 * width, 3, padding=1)
+            for channels, width in zip(inputs, shape.widths, strict=True)
+        )
+        kernel = 1 if shape.pointwise_head else 3
+        self.head = nn.Conv3d(shape.widths[-1], shape.outputs, kernel, padding=kernel // 2)
+        self._initialise(generator)
+
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        """Draw all parameters from `generator`, with torch's usual ranges for convolutions."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                bound = 1.0 / math.sqrt(module.weight[0].numel())
+                for parameter in (module.weight, module.bias):
+                    if parameter is not None:
+                        nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+    def forward(
+        self, latents: Tensor, supports: Sequence[SurfaceSupport] | None = None
+    ) -> Tensor | list[Tensor]:
+        """Return grids (n, o, K, K, K), or with `supports` one (s, 8, o) tensor per mesh at its support's places."""
+        features = latents
+        dense_blocks = len(self.blocks) if supports is None else self.blocks_before_support
+        for block in list(self.blocks)[:dense_blocks]:
+            features = F.gelu(shuffle_up(block(features)))
+        if supports is None:
+            grid: Tensor = self.head(features)
+            return grid
+        return [self._at_support(one, support) for one, support in zip(features, supports, strict=True)]
+
+    @property
+    def blocks_before_support(self) -> int:
+        """Number of blocks that are always evaluated densely."""
+        return int(math.log2(SurfaceSupport.first_resolution(self.shape.resolution) // LATENT_RESOLUTION))
+
+    def _at_support(self, features: Tensor, support: SurfaceSupport) -> Tensor:
+        """Return the outputs (s, 8, o) at the eight children of each of the support's finest sites."""
+        padded = F.pad(features, (1, 1, 1, 1, 1, 1))
+        rows = padded.reshape(len(features), -1).t()
+        blocks = list(self.blocks)[self.blocks_before_support :]
+        for block, neighbours in zip(blocks, support.neighbours, strict=True):
+            columns = rows.index_select(0, neighbours.reshape(-1)).view(len(neighbours), -1)
+            weight = block.weight.flatten(2).permute(0, 2, 1).flatten(1)
+            rows = F.gelu(F.linear(columns, weight, block.bias)).view(8 * len(neighbours), -1)
+            rows = torch.cat([rows.new_zeros(1, rows.shape[1]), rows])
+        outputs = F.linear(rows[1:], self.head.weight.flatten(1), self.head.bias)
+        return outputs.view(-1, 8, self.shape.outputs)
+
+
+def shuffle_up(features: Tensor) -> Tensor:
+    """Return (n, w, 2r, 2r, 2r) from (n, 8w, r, r, r): eight groups of channels become the eight children."""
+    count, channels, side = features.shape[0], features.shape[1] // 8, features.shape[2]
+    split = features.view(count, 2, 2, 2, channels, side, side, side)
+    return split.permute(0, 4, 5, 1, 6, 2, 7, 3).reshape(count, channels, 2 * side, 2 * side, 2 * side)

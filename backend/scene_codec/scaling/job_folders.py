@@ -1,0 +1,73 @@
+"""A working folder per job, found again by the same job after an interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from scene_codec.scaling.cache import default_cache_folder
+
+KEPT_FOR_S = 14 * 24 * 3600.0
+"""Interrupted jobs that nobody came back to are thrown away after two weeks."""
+
+_LOCK = "in-use"
+
+
+@contextlib.contextmanager
+def job_folder(key: str, root: Path | None = None) -> Iterator[Path]:
+    """Give the folder of the job `key`, with what an interrupted run left there.
+
+    Removed when the block ends without an exception; otherwise kept for the next run. Two runs of the same job at
+    the same time do not meet: the second one gets a folder of its own and leaves nothing behind.
+    """
+    base = (default_cache_folder().parent if root is None else root) / "jobs"
+    base.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(base)
+    folder = base / key
+    folder.mkdir(exist_ok=True)
+    lock = folder / _LOCK
+    if not _take(lock):
+        with tempfile.TemporaryDirectory(prefix="second-", dir=base) as other:
+            yield Path(other)
+        return
+    try:
+        yield folder
+    except BaseException:
+        lock.unlink(missing_ok=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _take(lock: Path) -> bool:
+    """Mark a folder as ours; False when a living process has it."""
+    with contextlib.suppress(OSError, ValueError):
+        if _alive(int(lock.read_text())):
+            return False
+    lock.write_text(str(os.getpid()))
+    return True
+
+
+def _alive(pid: int) -> bool:
+    """Tell whether a process is running.."""
+    if os.name == "nt":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove_abandoned(base: Path) -> None:
+    """Remove the folders of jobs that were interrupted long ago."""
+    for folder in base.iterdir():
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime > KEPT_FOR_S:
+                shutil.rmtree(folder, ignore_errors=True)
