@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from scene_codec import api
+from scene_codec.errors import UnsupportedSceneError
 from scene_codec.geometry.mesh_file_search import find_mesh_files
 from scene_codec.geometry.mesh_files import load_scene_objects
 from scene_codec.geometry.object_names import unique_names
@@ -135,12 +138,10 @@ def evaluate(
 
     Raises `SceneCodecError` when the file or the reference cannot be read at all.
     """
-    from scene_codec import api
-
     progress = progress or Progress()
     summary = api.inspect(file)
     paths = [reference] if isinstance(reference, str | Path) else list(reference)
-    references = _index(find_mesh_files(paths))
+    references, unreadable = _index(find_mesh_files(paths))
     decoding = _TimedDecoding(Path(file), summary, references, device, progress)
     evaluated: dict[str, ObjectEvaluation] = {}
     failures: list[ObjectFailure] = []
@@ -179,7 +180,7 @@ def evaluate(
         median=_summarise(objects, statistics.median),
         not_decoded=tuple(name for name in references if name not in set(names)),
         without_reference=tuple(name for name in names if name not in references),
-        failures=tuple(sorted(failures, key=lambda failure: names.index(failure.name))),
+        failures=(*unreadable, *sorted(failures, key=lambda failure: names.index(failure.name))),
     )
 
 
@@ -203,8 +204,6 @@ class _TimedDecoding:
 
     def jobs(self, samples: int, seed: int) -> Iterator[_Comparison]:
         """Yield a comparison for each object that has an original."""
-        from scene_codec import api
-
         wanted = [name for name in self._bytes if name in self._references]
         if not wanted:
             return
@@ -220,16 +219,26 @@ class _TimedDecoding:
             yield _Comparison(item, self._references[item.name], self._bytes[item.name], samples, seed)
 
 
-def _index(files: Sequence[Path]) -> dict[str, _Reference]:
-    """Return name and place of every original, named as `encode` names them."""
+def _index(files: Sequence[Path]) -> tuple[dict[str, _Reference], list[ObjectFailure]]:
+    """Return name and place of every original, named as `encode` names them, and the files it left out."""
+    stems = Counter(path.stem for path in files)
     names: list[str] = []
     places: list[_Reference] = []
+    unreadable: list[ObjectFailure] = []
     for path in files:
-        # Only scene files hold several objects; the others are read where they are compared.
-        held = load_scene_objects(path) if path.suffix.lower() in SCENE_SUFFIXES else None
-        names += [item.name for item in held] if held is not None else [path.stem]
-        places += [_Reference(path, position) for position in range(len(held) if held is not None else 1)]
-    return dict(zip(unique_names(names), places, strict=True))
+        # Most files hold one object of their own name and are read where they are compared. Scene files hold
+        # several, and of files with one stem those that cannot be read take no number.
+        if path.suffix.lower() not in SCENE_SUFFIXES and stems[path.stem] == 1:
+            held = [path.stem]
+        else:
+            try:
+                held = [item.name for item in load_scene_objects(path)]
+            except UnsupportedSceneError as problem:
+                unreadable.append(ObjectFailure(name=path.name, reason=str(problem)))
+                continue
+        names += held
+        places += [_Reference(path, position) for position in range(len(held))]
+    return dict(zip(unique_names(names), places, strict=True)), unreadable
 
 
 def _where(count: int) -> str:

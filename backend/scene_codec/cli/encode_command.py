@@ -8,8 +8,9 @@ from typing import cast
 import msgspec
 import tyro
 
+from scene_codec import api
 from scene_codec.cli.arguments import AddArguments, EncodeArguments, parse
-from scene_codec.cli.codec_settings import changed_settings, preset_settings
+from scene_codec.cli.codec_settings import changed_settings
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.input_patterns import expand_patterns
 from scene_codec.cli.interrupt import cancel_on_interrupt
@@ -24,6 +25,7 @@ from scene_codec.cli.terminal import (
     shown,
     size,
 )
+from scene_codec.codecs.registry import codec_named
 from scene_codec.progress import Progress
 from scene_codec.reports import EncodeReport, ObjectFailure
 
@@ -47,14 +49,12 @@ Examples:
 
 def encode(arguments: list[str]) -> int:
     """Run `encode` and return the exit status."""
-    from scene_codec import api
-
     # The flags depend on the codec, and the values that --help shows on the preset: both are looked up first.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--codec", default="mesh-necgs")
     early.add_argument("--preset")
     chosen, _ = early.parse_known_args(arguments)
-    preset = preset_settings(chosen.codec, chosen.preset)
+    preset = codec_named(chosen.codec).settings(chosen.preset, {})
     # A type made at run time, which a type checker cannot follow.
     record = cast(type[EncodeArguments[msgspec.Struct]], EncodeArguments[type(preset)])  # type: ignore[misc]
     options = parse(
@@ -80,8 +80,6 @@ def encode(arguments: list[str]) -> int:
 
 def add(arguments: list[str]) -> int:
     """Run `add` and return the exit status."""
-    from scene_codec import api
-
     options = parse(AddArguments, "add", ADD_HELP, arguments)
     inputs = expand_patterns(options.inputs)
     with cancel_on_interrupt() as token, progress_bar(visible=not options.json) as callback:

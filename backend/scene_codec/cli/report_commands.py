@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scene_codec import api
 from scene_codec.bitstream.atomic_file import write_atomically
 from scene_codec.cli.arguments import EvaluateArguments, InspectArguments, ReportArguments, parse
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
@@ -49,8 +50,6 @@ CODECS_HELP = """List the codecs and their presets."""
 
 def inspect(arguments: list[str]) -> int:
     """Run `inspect` and return the exit status. Imports nothing that imports torch."""
-    from scene_codec import api
-
     options = parse(InspectArguments, "inspect", INSPECT_HELP, arguments)
     summary = api.inspect(options.file)
     if options.json:
@@ -86,8 +85,6 @@ def evaluate(arguments: list[str]) -> int:
 
 def list_codecs(arguments: list[str]) -> int:
     """Run `list-codecs` and return the exit status."""
-    from scene_codec import api
-
     options = parse(ReportArguments, "list-codecs", CODECS_HELP, arguments)
     codecs = api.list_codecs()
     if options.json:

@@ -1,0 +1,103 @@
+"""The format of `docs/results/*.json`: one table's rows with where they come from.
+
+A file holds `table` (which table of docs/RESULTS.md it belongs to), `rows` (a `label` and any of `MEASURES`
+each), `notes` (sentences under the table) and `provenance`; rows of somebody else's have `quoted`, the source.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measurement.pipeline import RoundTrip
+from measurement.provenance import CHECKOUT, provenance
+
+RESULTS = CHECKOUT / "docs" / "results"
+
+MEASURES = {
+    "objects": "meshes",
+    "bytes_per_object": "bytes / mesh",
+    "ratio_to_binary": "ratio to binary",
+    "ratio_to_source": "ratio to files",
+    "chamfer": "CD e-3",
+    "chamfer_excess": "excess CD e-3",
+    "point_to_surface": "P2S e-3",
+    "decoded_to_reference_p99": "p99 to original e-3",
+    "reference_to_decoded_p99": "p99 from original e-3",
+    "normal_consistency": "NC",
+    "f1_0005": "F1 0.005",
+    "f1_0010": "F1 0.01",
+    "encode_seconds": "encode s / mesh",
+    "decode_seconds": "decode s / mesh",
+    "left_out": "left out",
+}
+"""Field of a row, and its heading. Distances are stored as they are and shown times 1000."""
+
+DISTANCES = (
+    "chamfer",
+    "chamfer_excess",
+    "point_to_surface",
+    "decoded_to_reference_p99",
+    "reference_to_decoded_p99",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows for one table of the results document."""
+
+    name: str
+    rows: Sequence[dict[str, Any]]
+    notes: Sequence[str] = ()
+
+
+def row_of(label: str, trip: RoundTrip, *, statistic: str = "mean") -> dict[str, Any]:
+    """Return the row that a round trip of a set comes to; `statistic` is mean or median over its meshes."""
+    measured = trip.evaluate.report
+    errors = measured[statistic] or {}
+    count = max(len(measured["objects"]), 1)
+    row: dict[str, Any] = {
+        "label": label,
+        "objects": len(measured["objects"]),
+        "bytes_per_object": measured["bytes_per_object"],
+        "ratio_to_binary": measured["ratio_to_binary"],
+        "ratio_to_source": measured["ratio_to_source"],
+        "encode_seconds": trip.encode.seconds / count,
+        "decode_seconds": measured["decode_seconds"] / count,
+        "left_out": [
+            *trip.encode.report["failures"],
+            *measured["failures"],
+            *(
+                {"name": name, "reason": "no object to compare with"}
+                for name in measured["without_reference"]
+            ),
+        ],
+    }
+    return row | error_fields(errors)
+
+
+def error_fields(errors: dict[str, float]) -> dict[str, float]:
+    """Return the measures of a row that an error summary holds."""
+    fields = {name: errors[name] for name in MEASURES if name in errors}
+    both = ("decoded_to_reference_mean", "reference_to_decoded_mean")
+    if all(name in errors for name in both):
+        fields["point_to_surface"] = 0.5 * (errors[both[0]] + errors[both[1]])
+    return fields
+
+
+def write_results(file: Path, table: Table, details: dict[str, Any], private_paths: tuple[Path, ...]) -> None:
+    """Write one result file; `details` (per-mesh figures, settings) are kept beside the rows."""
+    document = {
+        "table": table.name,
+        "rows": list(table.rows),
+        "notes": list(table.notes),
+        "provenance": provenance(private_paths),
+        **details,
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".new")
+    temporary.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    temporary.replace(file)
