@@ -8,6 +8,7 @@ imported.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import igl
 import numpy as np
@@ -55,9 +56,13 @@ class SurfaceDistance:
 
     def __init__(self, mesh: TriangleMesh) -> None:
         self.mesh = mesh
-        self.is_closed = is_closed(mesh)
         self._tree = igl.AABB()
         self._tree.init(mesh.vertices, mesh.faces)
+
+    @cached_property
+    def is_closed(self) -> bool:
+        """Whether the winding number is an integer everywhere off the surface."""
+        return is_closed(self.mesh)
 
     def closest(self, points: NDArray[np.float64]) -> ClosestPoints:
         """Return the exact nearest surface point of each of `points` (n, 3)."""
