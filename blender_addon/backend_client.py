@@ -160,6 +160,10 @@ class BackendClient:
             self._take_next(deadline)
         return self.hello
 
+    def kill(self) -> None:
+        """End the backend at once, from any thread; `poll` then reports its exit."""
+        self._process.kill()
+
     def close(self, grace_s: float = 3.0) -> None:
         """Stop the backend and everything it started; open jobs get an `error` event."""
         if self._failure is None:

@@ -84,6 +84,11 @@ def clean_environment() -> dict[str, str]:
     return kept
 
 
+def hidden_window_options() -> dict[str, int]:
+    """Return the options of `subprocess` that keep a child from opening a console window on Windows."""
+    return {"creationflags": subprocess.CREATE_NO_WINDOW} if os.name == "nt" else {}
+
+
 def separate_process_options() -> dict[str, object]:
     """Return the `Popen` options that give a child its own group, and no console window on Windows."""
     if os.name == "nt":
@@ -98,7 +103,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
             ["taskkill", "/F", "/T", "/PID", str(process.pid)],
             check=False,
             capture_output=True,
-            creationflags=subprocess.CREATE_NO_WINDOW,
+            **hidden_window_options(),
         )
     else:
         with contextlib.suppress(ProcessLookupError, PermissionError):
