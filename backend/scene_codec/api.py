@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +53,22 @@ IDENTITY = tuple(float(row == column) for row in range(4) for column in range(4)
 EncodeInput = SceneObject | str | Path
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One call of `encode` or `add`."""
+
+    codec: Codec
+    preset: str
+    context: JobContext
+    started: float
+
+
 def list_codecs() -> tuple[CodecInfo, ...]:
     """Return all codecs with their presets."""
     return tuple(codec.info for codec in all_codecs().values())
 
 
-def encode(
+def encode(  # noqa: PLR0913 - keyword options of the public API
     inputs: Sequence[EncodeInput],
     output: str | Path,
     *,
@@ -74,22 +84,22 @@ def encode(
     preset, settings : a preset of the codec, and fields of it to replace
     An interrupted run keeps its state in the cache folder; the same call goes on from there.
 
-    Objects that cannot be coded are listed in the report. Raises `UnsupportedSceneError` when there are no others,
-    `InvalidRequestError` for wrong arguments, `Cancelled`.
+    Objects that cannot be coded are listed in the report. Raises `UnsupportedSceneError` when there are no
+    others, `InvalidRequestError` for wrong arguments, `Cancelled`.
     """
     started = time.monotonic()
     chosen = codec_named(codec)
     chosen_settings = chosen.settings(preset, settings or {})
     _check_writable(Path(output))
     context = JobContext(resolve_device(device), progress or Progress(), job_folder)
+    run = _Run(chosen, preset or chosen.info.default_preset, context, started)
     objects, failures = _gather(inputs, taken=())
     coded = chosen.encode(_originals(objects), chosen_settings, context)
     records, failures = _records(objects, coded, failures, first_index=0)
     content = SceneContent(codec, chosen.payload_version, coded.shared, tuple(records))
     context.progress.check_cancelled()
     write_scene_file(output, content)
-    names = {record.name for record in records}
-    return _report(Path(output), chosen, preset, context, objects, names, failures, started)
+    return _report(run, Path(output), objects, records, failures)
 
 
 def add(
@@ -120,8 +130,8 @@ def add(
     records, failures = _records(objects, coded, failures, first_index=count)
     context.progress.check_cancelled()
     append_objects(file, records, target)
-    added = {record.name for record in records}
-    return _report(target, chosen, None, context, objects, added, failures, started)
+    run = _Run(chosen, chosen.info.default_preset, context, started)
+    return _report(run, target, objects, records, failures)
 
 
 def decode(
@@ -151,8 +161,8 @@ def decode(
 def inspect(file: str | Path) -> FileSummary:
     """Tell what a file holds, section by section, without decoding it and without torch.
 
-    Raises `CorruptFileError` and `UnsupportedVersionError`. A codec that this release does not know is no error:
-    its sections are listed as unknown.
+    Raises `CorruptFileError` and `UnsupportedVersionError`. A codec that this release does not know is no
+    error: its sections are listed as unknown.
     """
     with open_scene_file(file) as scene:
         account = account_bytes(scene)
@@ -208,8 +218,8 @@ def _codec_of(scene: SceneFile) -> Codec:
     codec = all_codecs().get(scene.codec)
     if codec is None or scene.payload_version > codec.payload_version:
         raise UnsupportedVersionError(
-            f"The file was written with codec '{scene.codec}', version {scene.payload_version}, which this release "
-            "cannot decode. Update Neural Scene Codec to open it."
+            f"The file was written with codec '{scene.codec}', version {scene.payload_version}, "
+            "which this release cannot decode. Update Neural Scene Codec to open it."
         )
     scene.require_known_kinds(codec.shared_labels, codec.object_labels)
     return codec
@@ -317,26 +327,24 @@ def _section_summaries(
 
 
 def _report(
+    run: _Run,
     path: Path,
-    codec: Codec,
-    preset: str | None,
-    context: JobContext,
     objects: Sequence[SceneObject],
-    written: set[str],
+    records: Sequence[ObjectRecord],
     failures: Sequence[ObjectFailure],
-    started: float,
 ) -> EncodeReport:
     """Return what was written, with the bytes that each object really takes."""
+    written = {record.name for record in records}
     with open_scene_file(path) as scene:
         bytes_of = dict(zip(scene.names, account_bytes(scene).object_bytes, strict=True))
         file_bytes = scene.file_bytes
     return EncodeReport(
         path=str(path),
         file_bytes=file_bytes,
-        codec=codec.info.name,
-        preset=preset or codec.info.default_preset,
-        device=str(context.device),
-        seconds=time.monotonic() - started,
+        codec=run.codec.info.name,
+        preset=run.preset,
+        device=str(run.context.device),
+        seconds=time.monotonic() - run.started,
         objects=tuple(
             EncodedObject(
                 name=item.name,

@@ -1,7 +1,7 @@
 """Every error a user can meet, in one tree.
 
-A message says what was wrong, where, and what to do about it. Errors of third-party libraries are translated at
-the one module that imports the library; nothing else leaves the public API.
+A message says what was wrong, where, and what to do about it. Errors of third-party libraries are translated
+at the one module that imports the library; nothing else leaves the public API.
 """
 
 from __future__ import annotations

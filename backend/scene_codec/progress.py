@@ -1,7 +1,7 @@
 """Progress events and cancellation, passed down to everything that takes long.
 
-Library code never prints. It calls `Progress.update`, which raises `Cancelled` when the caller asked to stop, so
-that one call in a loop serves both purposes.
+Library code never prints. It calls `Progress.update`, which raises `Cancelled` when the caller asked to stop,
+so that one call in a loop serves both purposes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scene_codec.errors import Cancelled
 
 @dataclass(frozen=True)
 class ProgressEvent:
-    """One step forward: `fraction` of the whole job in [0, 1], what is being done, and the time left if known."""
+    """One step forward: what is done, the `fraction` of the whole job in [0, 1], the time left if known."""
 
     stage: str
     fraction: float

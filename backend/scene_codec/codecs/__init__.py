@@ -1,1 +1,1 @@
-
+"""One folder per method, each ignorant of the others."""

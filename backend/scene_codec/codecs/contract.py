@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class JobContext:
     """Where a job runs, whom it tells, and where it keeps what a later run can go on from.
 
-    working_folder : returns a folder for a job's key; removed when the job ends well, kept when it is interrupted
+    working_folder : returns a folder for a job's key; removed when the job ends well, kept when it is
+    interrupted
     """
 
     device: torch.device

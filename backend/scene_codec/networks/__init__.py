@@ -1,1 +1,1 @@
-
+"""Network modules alone: no files, no training loops."""

@@ -4,10 +4,11 @@
 latents (c, 4, 4, 4) -> [conv 3^3 -> x2 sub-voxel shuffle -> GELU] per doubling -> head -> grid (o, K, K, K)
 ```
 
-The blocks follow NeCGS (arXiv 2405.15034, section 3.2 and its released code: convolution to 8 x width channels,
-three-dimensional pixel shuffle, GELU, no normalisation). The paper's head is a 3^3 convolution. With a pointwise
-head the network can also be evaluated at chosen places alone, with the same result: a block's convolution needs
-nothing but 27 neighbours, so the work of the last, largest blocks shrinks to the few per cent near the surface.
+The blocks follow NeCGS (arXiv 2405.15034, section 3.2 and its released code: convolution to 8 x width
+channels, three-dimensional pixel shuffle, GELU, no normalisation). The paper's head is a 3^3 convolution.
+With a pointwise head the network can also be evaluated at chosen places alone, with the same result: a
+block's convolution needs nothing but 27 neighbours, so the work of the last, largest blocks shrinks to the
+few per cent near the surface.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class AutoDecoder(nn.Module):
     def forward(
         self, latents: Tensor, supports: Sequence[SurfaceSupport] | None = None
     ) -> Tensor | list[Tensor]:
-        """Return grids (n, o, K, K, K), or with `supports` one (s, 8, o) tensor per mesh at its support's places."""
+        """Return grids (n, o, K, K, K), or one (s, 8, o) tensor per mesh at the places of its support."""
         features = latents
         dense_blocks = len(self.blocks) if supports is None else self.blocks_before_support
         for block in list(self.blocks)[:dense_blocks]:
@@ -73,9 +74,11 @@ class AutoDecoder(nn.Module):
         rows = padded.reshape(len(features), -1).t()
         blocks = list(self.blocks)[self.blocks_before_support :]
         for block, neighbours in zip(blocks, support.neighbours, strict=True):
-            columns = rows.index_select(0, neighbours.reshape(-1)).view(len(neighbours), -1)
+            columns = rows.index_select(0, neighbours.flatten()).view(len(neighbours), 27 * rows.shape[1])
             weight = block.weight.flatten(2).permute(0, 2, 1).flatten(1)
-            rows = F.gelu(F.linear(columns, weight, block.bias)).view(8 * len(neighbours), -1)
+            rows = F.gelu(F.linear(columns, weight, block.bias)).view(
+                8 * len(neighbours), block.out_channels // 8
+            )
             rows = torch.cat([rows.new_zeros(1, rows.shape[1]), rows])
         outputs = F.linear(rows[1:], self.head.weight.flatten(1), self.head.bias)
         return outputs.view(-1, 8, self.shape.outputs)

@@ -10,7 +10,7 @@ LATENT_RESOLUTION = 4
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderShape:
-    """Sizes of a decoder: one width per doubling from 4 to `resolution`, `outputs` channels, and the kind of head."""
+    """Sizes of a decoder: one width per doubling from 4 to `resolution`, and the kind of head."""
 
     resolution: int
     latent_channels: int

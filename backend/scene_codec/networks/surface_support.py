@@ -1,7 +1,8 @@
 """Which places of each decoder level must be evaluated to know the grid at chosen vertices.
 
-A block at resolution R turns site i into its eight children at 2R, and needs the 27 neighbours of i. So the sites
-at R are the parents of the wanted vertices, and those at R / 2 the parents of the sites with their neighbours.
+A block at resolution R turns site i into its eight children at 2R, and needs the 27 neighbours of i. So the
+sites at R are the parents of the wanted vertices, and those at R / 2 the parents of the sites with their
+neighbours.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class SurfaceSupport:
     """Sites of the finest block, and for every sparse block where its neighbours stand.
 
     sites : (s, 3) int64, at half the grid's resolution; site i stands for the vertices 2i and 2i + 1 per axis
-    neighbours : one (s_R, 27) int64 per sparse block; for the first one indices into the dense features padded by
+    neighbours : one (s_R, 27) int64 per sparse block; for the first one indices into the dense features
+    padded by
         one on each side, for the others rows of the previous block's children, where row 0 is zero
     """
 
@@ -36,7 +38,7 @@ class SurfaceSupport:
 
     @staticmethod
     def around(wanted: Tensor) -> SurfaceSupport:
-        """Return the support of the sites that are true in `wanted`, (R, R, R) bool at half the grid's resolution."""
+        """Return the support of the true sites of `wanted`, (R, R, R) bool at half the grid's resolution."""
         first = SurfaceSupport.first_resolution(2 * len(wanted))
         sites = [wanted.nonzero()]
         mask = wanted

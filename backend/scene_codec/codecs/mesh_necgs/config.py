@@ -17,7 +17,7 @@ Weight = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
 class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a set of meshes is fitted and coded. Every field changes the bytes; none is a matter of taste alone."""
+    """How a set of meshes is fitted and coded. Every field changes the bytes."""
 
     resolution: Resolution = 128
     """Grid vertices per axis. 128 holds details of about 1 % of a mesh's size; each step down halves them."""
@@ -29,16 +29,18 @@ class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Channels after each doubling of the resolution; empty means chosen from the number of meshes."""
 
     head: Literal["pointwise", "convolution"] = "pointwise"
-    """Last layer: pointwise allows training near the surface alone; convolution (3 x 3 x 3) is the paper's."""
+    """Last layer: pointwise allows training near the surface alone; convolution (3^3) is the paper's."""
 
     deformation: bool = False
-    """Also code the paper's displacement of grid vertices (TSDF-Def). Worth about 2 % of the error after coding."""
+    """Also code the paper's displacement of grid vertices (TSDF-Def). Worth about 2 % of the error after
+    coding."""
 
     quantiser: Literal["learned", "fixed"] = "learned"
-    """learned: one step per latent channel and weight tensor, trained against the rate; fixed: the paper's 257 levels."""
+    """learned: a step per latent channel and weight tensor, trained against the rate; fixed: the paper's."""
 
     supervision: Literal["near-surface", "dense"] = "near-surface"
-    """near-surface: loss on the truncation band and a few far blocks; dense: the paper's loss on the whole grid."""
+    """near-surface: loss on the truncation band and a few far blocks; dense: the paper's loss on the whole
+    grid."""
 
     rate_weight: Weight = 2e-6
     """Weight of one bit per mesh against the mean error in the band; larger gives smaller files."""
@@ -80,7 +82,46 @@ class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 PAPER_WIDTHS = (64, 48, 32, 24, 16, 12)
 """Widths of the paper's largest decoder, with one more block for resolution 256."""
 
-PRESETS: dict[str, tuple[str, MeshNecgsSettings]] = {}
+PAPER_SETTINGS = MeshNecgsSettings(
+    resolution=128,
+    widths=PAPER_WIDTHS,
+    head="convolution",
+    deformation=True,
+    quantiser="fixed",
+    supervision="dense",
+    rate_weight=0.0,
+    feature_weight=0.1,
+    steps_per_mesh=100,
+    minimum_steps=1000,
+    batch_size=4,
+    learning_rate=1e-3,
+    latent_rate=1e-3,
+    warmup=0.2,
+)
+
+PRESETS: dict[str, tuple[str, MeshNecgsSettings]] = {
+    "balanced": (
+        "the measured best trade of size, quality and time; 1 to 3 KB a mesh in a set",
+        MeshNecgsSettings(),
+    ),
+    "fast": (
+        "a look at what is possible: resolution 64 and a third of the steps",
+        MeshNecgsSettings(resolution=64, steps_per_mesh=60, minimum_steps=800),
+    ),
+    "small": (
+        "fewest bytes: the rate weighs four times as much",
+        MeshNecgsSettings(rate_weight=8e-6),
+    ),
+    "fine": (
+        "less error, larger files and a longer run",
+        MeshNecgsSettings(rate_weight=6e-7, steps_per_mesh=250),
+    ),
+    "paper": (
+        "NeCGS as published: its network, quantiser, loss and schedule; large for few meshes",
+        PAPER_SETTINGS,
+    ),
+}
+"""What each preset is for, and its settings. `paper`: section 4 and the released code's defaults."""
 
 
 def settings_for(preset: str | None) -> MeshNecgsSettings:

@@ -10,48 +10,52 @@ from torch import Tensor
 
 from scene_codec.codecs.mesh_necgs.syntax import (
     ARCHITECTURE,
-    LATENT_TABLES,
+    LATENT_CODING,
+    SHARED_LABELS,
     SURFACE,
     WEIGHTS,
     Architecture,
     CodedSurface,
+    LatentCoding,
     read_architecture,
-    read_latent_tables,
+    read_latent_coding,
     read_surface,
     read_weights,
 )
-from scene_codec.entropy.tables import SymbolTable
+from scene_codec.entropy.quantisers import dequantise
+from scene_codec.errors import CorruptFileError
 from scene_codec.geometry.marching_cubes import extract
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.tsdf_grid import TsdfGrid
 from scene_codec.networks.auto_decoder import AutoDecoder
 from scene_codec.networks.decoder_shape import LATENT_RESOLUTION
-from scene_codec.networks.quantisation import step_size
 
 
 class SetDecoder:
     """The decoder of one set; reads the shared sections once, then decodes any object on its own."""
 
     def __init__(self, shared: Mapping[int, bytes], device: torch.device) -> None:
-        """Raises `CorruptFileError` when a shared section is damaged or impossible."""
+        """Build the network. Raises `CorruptFileError` when a shared section is damaged or absent."""
+        for kind in (ARCHITECTURE, WEIGHTS, LATENT_CODING):
+            if kind not in shared:
+                raise CorruptFileError(f"The file has no section with its {SHARED_LABELS[kind]}.")
         self.architecture: Architecture = read_architecture(shared[ARCHITECTURE])
-        self.tables: list[SymbolTable] = read_latent_tables(
-            shared[LATENT_TABLES], self.architecture.latent_channels
+        self.coding: LatentCoding = read_latent_coding(
+            shared[LATENT_CODING], self.architecture.latent_channels
         )
         self._device = device
         self.network = AutoDecoder(self.architecture.shape)
-        in_steps = read_weights(shared[WEIGHTS], self.architecture.shape)
+        weights = read_weights(shared[WEIGHTS], self.architecture.shape)
         with torch.no_grad():
-            exponents = self.architecture.weight_exponents
-            for parameter, values, exponent in zip(
-                self.network.parameters(), in_steps, exponents, strict=True
-            ):
-                parameter.copy_(torch.from_numpy(values).view_as(parameter) * step_size(exponent))
+            for parameter, values in zip(self.network.parameters(), weights, strict=True):
+                parameter.copy_(torch.from_numpy(values).view_as(parameter))
         self.network.to(device).requires_grad_(False)
 
     def decode(self, sections: Mapping[int, bytes]) -> TriangleMesh:
         """Return an object's mesh in scene units. Raises `CorruptFileError`."""
-        return self.surface_mesh(read_surface(sections[SURFACE], self.tables))
+        if SURFACE not in sections:
+            raise CorruptFileError("The object has no surface section.")
+        return self.surface_mesh(read_surface(sections[SURFACE], self.coding.tables))
 
     def surface_mesh(self, surface: CodedSurface) -> TriangleMesh:
         """Return the mesh, in scene units, that a coded surface stands for."""
@@ -68,6 +72,9 @@ class SetDecoder:
 
     def latents(self, surface: CodedSurface) -> Tensor:
         """Return the latent block (c, 4, 4, 4) of a coded surface."""
-        steps = torch.tensor([step_size(exponent) for exponent in self.architecture.latent_exponents])
-        values = torch.from_numpy(surface.latents).to(torch.float32) * steps[:, None]
-        return values.view(-1, *(LATENT_RESOLUTION,) * 3).to(self._device)
+        channels = [
+            dequantise(channel, step)
+            for channel, step in zip(surface.latents, self.coding.steps, strict=True)
+        ]
+        block = torch.from_numpy(np.stack(channels)).view(-1, *(LATENT_RESOLUTION,) * 3)
+        return block.to(self._device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -15,17 +14,18 @@ from scene_codec.bitstream import Section
 from scene_codec.codecs.contract import CodedObject, CodedSet, JobContext
 from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
 from scene_codec.codecs.mesh_necgs.decoder import SetDecoder
-from scene_codec.codecs.mesh_necgs.model import SetModel, decoder_shape
+from scene_codec.codecs.mesh_necgs.model import PAPER_STEP, SetModel, decoder_shape
 from scene_codec.codecs.mesh_necgs.supervision import make_supervision
 from scene_codec.codecs.mesh_necgs.syntax import (
     ARCHITECTURE,
-    LATENT_TABLES,
+    LATENT_CODING,
     SURFACE,
     WEIGHTS,
     Architecture,
     CodedSurface,
+    LatentCoding,
     write_architecture,
-    write_latent_tables,
+    write_latent_coding,
     write_surface,
     write_weights,
 )
@@ -36,24 +36,14 @@ from scene_codec.codecs.mesh_necgs.target_grids import (
     prepare_objects,
 )
 from scene_codec.codecs.mesh_necgs.training import Schedule, Trainer
-from scene_codec.entropy.tables import SymbolTable, fit_table
+from scene_codec.entropy.fitting import fit_table
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.geometry.scene_object import SceneObject
-from scene_codec.networks.quantisation import LearnedQuantiser
 from scene_codec.progress import Progress
 from scene_codec.reports import ObjectFailure
 from scene_codec.scaling.cache import result_key
 
 FIT_SHARE, TRAINED_SHARE = 0.15, 0.95
-
-
-@dataclass(frozen=True)
-class _RoundedSet:
-    """A trained set in integers: weights flat per tensor, latents (n, c, 64)."""
-
-    architecture: Architecture
-    weights: list[NDArray[np.int32]]
-    latents: NDArray[np.int32]
 
 
 def encode_set(objects: Sequence[SceneObject], settings: MeshNecgsSettings, context: JobContext) -> CodedSet:
@@ -74,16 +64,8 @@ def encode_set(objects: Sequence[SceneObject], settings: MeshNecgsSettings, cont
         trainer = Trainer(model, supervision, settings, schedule, generator)
         trainer.run(context.progress.part(FIT_SHARE, TRAINED_SHARE, "training"), folder / "checkpoint.pt")
         grids.close()
-    rounded = _round_set(model)
-    tables = [
-        fit_table(rounded.latents[:, channel].reshape(-1)) for channel in range(rounded.latents.shape[1])
-    ]
-    shared = {
-        ARCHITECTURE: write_architecture(rounded.architecture),
-        WEIGHTS: write_weights(rounded.weights),
-        LATENT_TABLES: write_latent_tables(tables),
-    }
-    coded, empty = _code_objects(fitted, rounded.latents, tables, SetDecoder(shared, context.device), context)
+    shared, latents = _code_shared(model)
+    coded, empty = _code_objects(fitted, latents, SetDecoder(shared, context.device), context)
     sections = tuple(Section(kind, payload) for kind, payload in shared.items())
     return CodedSet(shared=sections, objects=coded, failures=(*failures, *empty))
 
@@ -108,7 +90,7 @@ def add_to_set(
         deformation=architecture.outputs > 1,
         head="pointwise" if architecture.pointwise_head else "convolution",
         supervision="near-surface" if architecture.pointwise_head else "dense",
-        quantiser="learned" if len(architecture.latent_exponents) > 1 else "fixed",
+        quantiser="fixed" if set(decoder.coding.steps) == {PAPER_STEP} else "learned",
     )
     prepared, failures = prepare_objects(objects)
     with context.working_folder(job_key(prepared, settings, b"add" + b"".join(shared.values()))) as folder:
@@ -117,8 +99,7 @@ def add_to_set(
         _require_some(fitted, failures)
         generator = torch.Generator().manual_seed(settings.seed)
         model = SetModel(architecture.shape, settings, len(fitted), generator)
-        if isinstance(model.latent_quantiser, LearnedQuantiser):
-            model.latent_quantiser.set_exponents(architecture.latent_exponents)
+        model.use_latent_steps(decoder.coding.steps)
         model.to(context.device)
         supervision = make_supervision(grids, settings, context.device, generator)
         schedule = Schedule.of_added(settings, len(fitted))
@@ -127,7 +108,7 @@ def add_to_set(
         trainer.run(context.progress.part(FIT_SHARE, TRAINED_SHARE, "optimising"), folder / "checkpoint.pt")
         grids.close()
     latents = _round_latents(model)
-    coded, empty = _code_objects(fitted, latents, decoder.tables, decoder, context)
+    coded, empty = _code_objects(fitted, latents, decoder, context)
     return CodedSet(shared=(), objects=coded, failures=(*failures, *empty))
 
 
@@ -156,37 +137,40 @@ def _require_some(fitted: Sequence[PreparedObject], failures: Sequence[ObjectFai
         )
 
 
-def _round_set(model: SetModel) -> _RoundedSet:
-    """Return the integers that a trained model rounds to."""
+def _code_shared(model: SetModel) -> tuple[dict[int, bytes], NDArray[np.int32]]:
+    """Return the shared sections of a trained model, and all latents in steps, (n, c, 64)."""
+    weight_steps, latent_steps = model.freeze()
     with torch.no_grad():
-        _, weights_in_steps = model.rounded_weights()
-        weights = [steps.round().to(torch.int32).cpu().numpy().reshape(-1) for steps in weights_in_steps]
+        _, in_steps = model.rounded_weights()
+    weights = [steps.round().to(torch.int32).cpu().numpy().reshape(-1) for steps in in_steps]
+    latents = _round_latents(model)
+    tables = [fit_table(latents[:, channel].reshape(-1)) for channel in range(latents.shape[1])]
     shape = model.decoder.shape
-    exponents = [int(quantiser.exponents()[0]) for quantiser in model.weight_quantisers]
     architecture = Architecture(
         resolution=shape.resolution,
         latent_channels=shape.latent_channels,
         widths=shape.widths,
         outputs=shape.outputs,
         pointwise_head=shape.pointwise_head,
-        weight_exponents=tuple(exponents),
-        latent_exponents=tuple(int(exponent) for exponent in model.latent_quantiser.exponents()),
     )
-    return _RoundedSet(architecture, weights, _round_latents(model))
+    shared = {
+        ARCHITECTURE: write_architecture(architecture),
+        WEIGHTS: write_weights(weight_steps, weights),
+        LATENT_CODING: write_latent_coding(LatentCoding(tuple(latent_steps), tuple(tables))),
+    }
+    return shared, latents
 
 
 def _round_latents(model: SetModel) -> NDArray[np.int32]:
     """Return all latents in steps, (n, c, 64) int32."""
-    count = len(model.latents)
     with torch.no_grad():
-        in_steps = model.rounded_latents(range(count)).in_steps
-    return in_steps.round().to(torch.int32).view(len(in_steps), count, -1).transpose(0, 1).cpu().numpy()
+        in_steps = model.rounded_latents(range(len(model.latents))).in_steps
+    return in_steps.round().to(torch.int32).transpose(1, 2).cpu().numpy()
 
 
 def _code_objects(
     fitted: Sequence[PreparedObject],
     latents: NDArray[np.int32],
-    tables: Sequence[SymbolTable],
     decoder: SetDecoder,
     context: JobContext,
 ) -> tuple[tuple[CodedObject, ...], list[ObjectFailure]]:
@@ -199,7 +183,7 @@ def _code_objects(
             reason = "nothing is left of it at this quality; use a smaller rate weight or a higher resolution"
             failures.append(ObjectFailure(name=item.source.name, reason=reason))
         else:
-            section = Section(SURFACE, write_surface(surface, tables))
+            section = Section(SURFACE, write_surface(surface, decoder.coding.tables))
             coded.append(CodedObject(item.source, (section,)))
         progress.update((index + 1) / len(fitted), item.source.name)
     return tuple(coded), failures

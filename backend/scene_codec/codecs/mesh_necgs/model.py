@@ -1,23 +1,27 @@
-"""Everything that is optimised for a set: the decoder's weights, one latent block per mesh, and how both are rounded."""
+"""What is optimised for a set: the decoder's weights, one latent block per mesh, and how both are rounded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
+from scene_codec.entropy.quantisers import QuantisationStep
+from scene_codec.entropy.straight_through import NECGS_LEVELS_PER_UNIT, LearnedStep, quantise_clamped
 from scene_codec.networks.auto_decoder import AutoDecoder
 from scene_codec.networks.decoder_shape import LATENT_RESOLUTION, DecoderShape, doublings
-from scene_codec.networks.quantisation import FixedQuantiser, LearnedQuantiser, Rounded
 from scene_codec.networks.surface_support import SurfaceSupport
 
 INITIAL_LATENT_DEVIATION = 1.0 / 3.0
 """Latents start as normal noise of this deviation (paper's code)."""
 
 INITIAL_LATENT_STEP = 0.1
+
+PAPER_STEP = QuantisationStep.nearest(1.0 / NECGS_LEVELS_PER_UNIT)
 
 DEFAULT_WIDTHS = {4: (16, 12, 10, 8, 6, 4), 24: (20, 16, 14, 10, 8, 6)}
 LARGE_SET_WIDTHS = (24, 20, 16, 12, 8, 6)
@@ -37,8 +41,15 @@ def decoder_shape(settings: MeshNecgsSettings, count: int) -> DecoderShape:
     )
 
 
+class Rounded(NamedTuple):
+    """Rounded values, and the values in steps before rounding, from which the rate is estimated."""
+
+    values: Tensor
+    in_steps: Tensor
+
+
 class SetModel(nn.Module):
-    """The parameters of one set and the way they are rounded; decoding and the loss live elsewhere.
+    """The parameters of one set and the way they are rounded; the loss lives elsewhere.
 
     latents : (n, c, 4, 4, 4) float32 parameter
     """
@@ -49,34 +60,30 @@ class SetModel(nn.Module):
         super().__init__()
         self.decoder = AutoDecoder(shape, generator)
         self.latents = nn.Parameter(initial_latents(shape, count, generator))
-        parameters = list(self.decoder.parameters())
-        learned = settings.quantiser == "learned"
-        self.weight_quantisers = nn.ModuleList(
-            LearnedQuantiser(_initial_step(parameter)) if learned else FixedQuantiser()
-            for parameter in parameters
-        )
-        channels = shape.latent_channels
-        self.latent_quantiser = (
-            LearnedQuantiser(torch.full((channels,), INITIAL_LATENT_STEP)) if learned else FixedQuantiser()
-        )
+        self.weight_steps: nn.ModuleList | None = None
+        self.latent_steps: LearnedStep | None = None
+        if settings.quantiser == "learned":
+            self.weight_steps = nn.ModuleList(
+                LearnedStep(1, _initial_step(parameter)) for parameter in self.decoder.parameters()
+            )
+            self.latent_steps = LearnedStep(shape.latent_channels, INITIAL_LATENT_STEP)
 
     def rounded_weights(self) -> tuple[dict[str, Tensor], list[Tensor]]:
-        """Return the rounded weights by name, and each tensor in steps, (1, k)."""
+        """Return the rounded weights by name, and each tensor in steps, (k, 1)."""
         values, in_steps = {}, []
-        named = self.decoder.named_parameters()
-        for (name, parameter), quantiser in zip(named, self.weight_quantisers, strict=True):
-            rounded = quantiser(parameter.reshape(1, -1))
+        for index, (name, parameter) in enumerate(self.decoder.named_parameters()):
+            step = None if self.weight_steps is None else self.weight_steps[index]
+            rounded = _rounded(parameter.reshape(-1, 1), step)
             values[name] = rounded.values.view_as(parameter)
             in_steps.append(rounded.in_steps)
         return values, in_steps
 
     def rounded_latents(self, ids: Sequence[int]) -> Rounded:
-        """Return the rounded latents (n, c, 4, 4, 4) of some meshes, and the same in steps as (c, n * 64)."""
-        chosen = self.latents[list(ids)]
-        rows = chosen.transpose(0, 1).flatten(1)
-        rounded = self.latent_quantiser(rows)
+        """Return the rounded latents (n, c, 4, 4, 4) of some meshes, and the same in steps as (n, 64, c)."""
+        rows = self.latents[list(ids)].flatten(2).transpose(1, 2)
+        rounded = _rounded(rows, self.latent_steps)
         side = LATENT_RESOLUTION
-        blocks = rounded.values.view(len(rows), len(chosen), side, side, side).transpose(0, 1)
+        blocks = rounded.values.transpose(1, 2).reshape(len(rows), -1, side, side, side)
         return Rounded(blocks, rounded.in_steps)
 
     def decode(
@@ -86,13 +93,37 @@ class SetModel(nn.Module):
         result: Tensor | list[Tensor] = functional_call(self.decoder, weights, (latents, supports))
         return result
 
+    def use_latent_steps(self, steps: Sequence[QuantisationStep]) -> None:
+        """Take over the latents' steps of a file and learn them no more."""
+        if self.latent_steps is not None:
+            with torch.no_grad():
+                self.latent_steps.log2_step.copy_(torch.tensor([step.value for step in steps]).log2())
+            self.latent_steps.requires_grad_(False)
+
+    def freeze(self) -> tuple[list[QuantisationStep], list[QuantisationStep]]:
+        """Return the steps that a file holds, of the weight tensors and of the latent channels."""
+        if self.weight_steps is None or self.latent_steps is None:
+            tensors, channels = len(list(self.decoder.parameters())), self.latents.shape[1]
+            return [PAPER_STEP] * tensors, [PAPER_STEP] * channels
+        weight_steps = [step.freeze()[0] for step in self.weight_steps if isinstance(step, LearnedStep)]
+        return weight_steps, self.latent_steps.freeze()
+
 
 def initial_latents(shape: DecoderShape, count: int, generator: torch.Generator) -> Tensor:
-    """Return (count, c, 4, 4, 4) normal noise, one draw after another so that a longer set starts like a shorter."""
+    """Return (count, c, 4, 4, 4) normal noise."""
     size = (count, shape.latent_channels, *(LATENT_RESOLUTION,) * 3)
     return torch.randn(size, generator=generator) * INITIAL_LATENT_DEVIATION
 
 
-def _initial_step(parameter: Tensor) -> Tensor:
-    """Return a first step (1,): a sixteenth of the largest weight."""
-    return (parameter.detach().abs().max() / 16.0).clamp_min(1e-3).reshape(1)
+def _rounded(values: Tensor, step: nn.Module | None) -> Rounded:
+    """Round (..., channels) values with a learned step, or to the paper's levels."""
+    if step is None:
+        levels = quantise_clamped(values)
+        return Rounded(levels, values.clamp(-1.0, 1.0) * NECGS_LEVELS_PER_UNIT)
+    assert isinstance(step, LearnedStep)
+    return Rounded(step(values)[0], step.in_steps(values))
+
+
+def _initial_step(parameter: Tensor) -> float:
+    """Return a first step: a sixteenth of the largest weight."""
+    return max(float(parameter.detach().abs().max()) / 16.0, 1e-3)

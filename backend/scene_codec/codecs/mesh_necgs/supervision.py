@@ -1,4 +1,4 @@
-"""What the decoder's output is compared with: the truncation band alone, or the paper's loss on the whole grid."""
+"""What the decoder's output is compared with: the truncation band, or the paper's loss on the whole grid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ SATURATED = 0.999
 """Magnitude from which a truncated distance counts as saturated; half precision keeps it apart from 1."""
 
 CROSSING_BAND = 0.6
-"""Only vertices less than a cell (0.5) from the surface can bound a crossed edge; a little more keeps it steady."""
+"""Only vertices less than a cell (0.5) from the surface can bound a crossed edge; a little more keeps it
+steady."""
 
 OUTER_BAND_WEIGHT = 0.3
 SATURATED_WEIGHT = 0.3
@@ -48,7 +49,7 @@ class Supervision(Protocol):
 
 
 class NearSurfaceSupervision:
-    """Mean absolute error in the truncation band; beyond it, only the wrong side of the truncation costs."""
+    """Mean absolute error in the truncation band; beyond it only the wrong side costs."""
 
     def __init__(self, grids: GridSource, device: torch.device, generator: torch.Generator) -> None:
         self._grids = grids
@@ -83,7 +84,7 @@ class NearSurfaceSupervision:
         target = torch.from_numpy(target_values).to(self._device)
         loss = band_loss(output[..., 0], target[..., 0])
         if target.shape[-1] > 1:
-            # A displacement moves the surface only where the grid crosses it, by a quarter of a value's reach.
+            # Displacements move the surface only where the grid crosses it, by a quarter of what values do.
             crossing = target[..., 0].abs() < CROSSING_BAND
             error = (output[..., 1:] - target[..., 1:]).abs().mean(-1)
             loss = loss + 0.25 * (error * crossing).sum() / crossing.sum().clamp_min(1)
@@ -104,8 +105,8 @@ def band_loss(values: Tensor, target: Tensor) -> Tensor:
 class DenseSupervision:
     """The paper's loss on the whole grid: MAE, masked MAE and SSIM (Eq. 3; weights from the settings).
 
-    As in the released code the masked term sums the channels over the number of masked vertices, and SSIM is taken
-    of the distances and of the displacements, mapped from [-1, 1] to [0, 1].
+    As in the released code the masked term sums the channels over the number of masked vertices, and SSIM is
+    taken of the distances and of the displacements, mapped from [-1, 1] to [0, 1].
     """
 
     def __init__(self, grids: GridSource, device: torch.device, settings: MeshNecgsSettings) -> None:

@@ -1,10 +1,10 @@
-"""The sections of a mesh-necgs file and their bytes, written and read side by side so that they cannot drift apart.
+"""The sections of a mesh-necgs file and their bytes, written and read side by side.
 
 | kind | where | content |
 |---|---|---|
-| 1 ARCHITECTURE | shared | sizes of the decoder, and the steps of its weights and of the latents |
-| 2 WEIGHTS | shared | the decoder's weights in steps, in the order of its parameters |
-| 3 LATENT_TABLES | shared | one symbol table per latent channel |
+| 1 ARCHITECTURE | shared | sizes of the decoder |
+| 2 WEIGHTS | shared | for each tensor of the decoder its quantisation step, then all tensors in steps |
+| 3 LATENT_CODING | shared | for each latent channel its quantisation step, then for each its symbol table |
 | 16 SURFACE | object | frame, then the latents in steps, channel by channel |
 """
 
@@ -18,9 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.codecs.mesh_necgs.config import CODEC_NAME
-from scene_codec.entropy.coding import decode_symbols, encode_symbols
+from scene_codec.entropy.byte_fields import ByteReader
+from scene_codec.entropy.fitting import read_table
 from scene_codec.entropy.packing import pack_integers, unpack_integers
-from scene_codec.entropy.tables import SymbolTable, read_table
+from scene_codec.entropy.quantisers import QuantisationStep, dequantise, read_step
+from scene_codec.entropy.range_coding import decode_symbols, encode_symbols
+from scene_codec.entropy.tables import SymbolTable
 from scene_codec.errors import CorruptFileError
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.networks.decoder_shape import LATENT_RESOLUTION, DecoderShape, doublings
@@ -29,13 +32,13 @@ PAYLOAD_VERSION = 1
 
 ARCHITECTURE = 1
 WEIGHTS = 2
-LATENT_TABLES = 3
+LATENT_CODING = 3
 SURFACE = 16
 
 SHARED_LABELS = {
-    ARCHITECTURE: "decoder sizes and steps",
+    ARCHITECTURE: "decoder sizes",
     WEIGHTS: "decoder weights",
-    LATENT_TABLES: "latent tables",
+    LATENT_CODING: "latent steps and tables",
 }
 OBJECT_LABELS = {SURFACE: "surface"}
 
@@ -48,18 +51,13 @@ LATENT_POSITIONS = LATENT_RESOLUTION**3
 
 
 class Architecture(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Content of the ARCHITECTURE section, a MessagePack array.
-
-    Exponents stand for the step 2^(exponent / 8); one per weight tensor, and one per latent channel or for all.
-    """
+    """Content of the ARCHITECTURE section, a MessagePack array."""
 
     resolution: int
     latent_channels: int
     widths: tuple[int, ...]
     outputs: int
     pointwise_head: bool
-    weight_exponents: tuple[int, ...]
-    latent_exponents: tuple[int, ...]
 
     @property
     def shape(self) -> DecoderShape:
@@ -105,7 +103,7 @@ def read_architecture(data: bytes) -> Architecture:
         architecture = msgspec.msgpack.decode(data, type=Architecture)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"The decoder's sizes cannot be read: {error}.") from error
-    fault = _fault_of_sizes(architecture) or _fault_of_steps(architecture)
+    fault = _fault_of_sizes(architecture) or _fault_of_memory(architecture)
     if fault:
         raise CorruptFileError(f"The decoder's sizes are impossible: {fault}.")
     return architecture
@@ -122,6 +120,11 @@ def _fault_of_sizes(architecture: Architecture) -> str | None:
         return "a width outside 1 to 1024"
     if architecture.outputs not in (1, 4):
         return f"{architecture.outputs} output channels"
+    return None
+
+
+def _fault_of_memory(architecture: Architecture) -> str | None:
+    """Return what would take too much memory."""
     if sum(parameter_sizes(architecture.shape)) > MAX_PARAMETERS:
         return f"more than {MAX_PARAMETERS} weights"
     largest = max(
@@ -132,46 +135,47 @@ def _fault_of_sizes(architecture: Architecture) -> str | None:
     return None
 
 
-def _fault_of_steps(architecture: Architecture) -> str | None:
-    """Return what is wrong with the quantisation steps."""
-    if len(architecture.weight_exponents) != len(parameter_sizes(architecture.shape)):
-        return "the number of weight steps"
-    if len(architecture.latent_exponents) not in (1, architecture.latent_channels):
-        return "the number of latent steps"
-    exponents = (*architecture.weight_exponents, *architecture.latent_exponents)
-    return None if all(-128 <= exponent <= 127 for exponent in exponents) else "a step beyond one byte"
+def write_weights(steps: Sequence[QuantisationStep], tensors: Sequence[NDArray[np.int32]]) -> bytes:
+    """Return the WEIGHTS section from each tensor's step and its values in steps, flat."""
+    return b"".join(step.to_bytes() for step in steps) + pack_integers(tensors)
 
 
-def write_weights(tensors: Sequence[NDArray[np.int32]]) -> bytes:
-    """Return the WEIGHTS section from each tensor's values in steps, flat."""
-    return pack_integers(tensors)
-
-
-def read_weights(data: bytes, shape: DecoderShape) -> list[NDArray[np.int32]]:
+def read_weights(data: bytes, shape: DecoderShape) -> list[NDArray[np.float32]]:
     """Read a WEIGHTS section: flat tensors in coding order. Raises `CorruptFileError`."""
-    return unpack_integers(data, parameter_sizes(shape))
+    reader = ByteReader(data)
+    sizes = parameter_sizes(shape)
+    steps = [read_step(reader) for _ in sizes]
+    tensors = unpack_integers(reader.rest(), [(size,) for size in sizes])
+    return [dequantise(tensor, step) for tensor, step in zip(tensors, steps, strict=True)]
 
 
-def write_latent_tables(tables: Sequence[SymbolTable]) -> bytes:
-    """Return the LATENT_TABLES section."""
-    return b"".join(table.to_bytes() for table in tables)
+@dataclass(frozen=True)
+class LatentCoding:
+    """How the latents of all objects of a set are coded: one step and one table per channel."""
+
+    steps: tuple[QuantisationStep, ...]
+    tables: tuple[SymbolTable, ...]
 
 
-def read_latent_tables(data: bytes, channels: int) -> list[SymbolTable]:
-    """Read one table per channel. Raises `CorruptFileError`."""
-    tables, position = [], 0
-    for _ in range(channels):
-        table, position = read_table(data, position)
-        tables.append(table)
-    if position != len(data):
-        raise CorruptFileError(
-            f"The latent tables of {CODEC_NAME} have {len(data) - position} bytes too many."
-        )
-    return tables
+def write_latent_coding(coding: LatentCoding) -> bytes:
+    """Return the LATENT_CODING section."""
+    steps = b"".join(step.to_bytes() for step in coding.steps)
+    return steps + b"".join(table.description for table in coding.tables)
+
+
+def read_latent_coding(data: bytes, channels: int) -> LatentCoding:
+    """Read a LATENT_CODING section. Raises `CorruptFileError`."""
+    reader = ByteReader(data)
+    steps = tuple(read_step(reader) for _ in range(channels))
+    tables = tuple(read_table(reader) for _ in range(channels))
+    excess = len(reader.rest())
+    if excess:
+        raise CorruptFileError(f"The latent tables of {CODEC_NAME} have {excess} bytes too many.")
+    return LatentCoding(steps, tables)
 
 
 def write_surface(surface: CodedSurface, tables: Sequence[SymbolTable]) -> bytes:
-    """Return a SURFACE section: one byte with the frame's length, the frame, the latents' range-coded words."""
+    """Return a SURFACE section: the frame's length (one byte), the frame, the range-coded latents."""
     frame = surface.frame.to_bytes()
     return bytes([len(frame)]) + frame + encode_symbols(list(zip(surface.latents, tables, strict=True)))
 

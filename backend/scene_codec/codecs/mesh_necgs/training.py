@@ -1,4 +1,4 @@
-r"""Optimisation of a set: decoder and latents together, or the latents of added meshes under a finished decoder.
+r"""Optimisation of a set, or of the latents of added meshes under a finished decoder.
 
 ```text
 latents --round--> decoder(round(weights)) --> grid --> distortion  \\
@@ -27,7 +27,7 @@ from scene_codec.progress import Progress
 CHECKPOINT_INTERVAL_S = 60.0
 ADAM_BETAS = (0.9, 0.99)
 STEP_RATE_FACTOR = 3.0
-"""The quantisation steps start far from their place and move in octaves: they learn faster than the weights."""
+"""Quantisation steps start far from their place and move in octaves: they learn faster than weights."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Schedule:
         return Schedule(count, batch, -(-settings.added_mesh_steps * count // batch))
 
     def rate_at(self, step: int, warmup: float) -> float:
-        """Return the learning rate at a step as a fraction of its peak: linear rise, then a cosine to zero."""
+        """Return the part of the peak rate at a step: linear rise, then a cosine to zero."""
         done = (step + 1) / self.steps
         if done < warmup:
             return done / warmup
@@ -60,7 +60,10 @@ class Schedule:
 
 
 class Trainer:
-    """Runs the steps of one optimisation; can be stopped and continued from a checkpoint with the same result."""
+    """Runs the steps of one optimisation.
+
+    Can be stopped and continued from a checkpoint with the same result.
+    """
 
     def __init__(
         self,
@@ -94,7 +97,7 @@ class Trainer:
             while self._step < self._schedule.steps:
                 distortion, bits = self._do_step()
                 self._step += 1
-                message = f"step {self._step} of {self._schedule.steps}, error {distortion:.4f}, {bits / 8:.0f} bytes a mesh"
+                message = f"step {self._step}, error {distortion:.4f}, {bits / 8:.0f} bytes a mesh"
                 progress.update(self._step / self._schedule.steps, message)
                 if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
                     self._save(checkpoint)
@@ -169,7 +172,7 @@ class Trainer:
 def _parameter_groups(
     model: SetModel, settings: MeshNecgsSettings, frozen_weights: dict[str, Tensor] | None
 ) -> list[dict[str, object]]:
-    """Return what is optimised, at which peak rate: all of a new set, the latents alone under a finished decoder."""
+    """Return what is optimised, at which peak rate; under a finished decoder the latents alone."""
     groups: list[dict[str, object]] = [{"params": [model.latents], "lr": settings.latent_rate}]
     if frozen_weights is None:
         steps: Sequence[nn.Parameter] = [
