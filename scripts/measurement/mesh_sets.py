@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
 SUFFIXES = {".obj", ".ply", ".stl", ".glb", ".gltf", ".off"}
+
+
+def add_set_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose meshes and device."""
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds the sets")
+    parser.add_argument("--set", required=True, help="the set: a folder below --data, or below its sets/")
+    parser.add_argument("--limit", type=int, help="only this many, evenly spaced in the sorted set")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
 
 
 def set_files(data: Path, name: str, limit: int | None = None) -> list[Path]:
@@ -18,8 +27,8 @@ def set_files(data: Path, name: str, limit: int | None = None) -> list[Path]:
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES) if folder else []
     if not files:
         sys.exit(
-            f"There is no set '{name}' with mesh files in '{data}'. Name the folder that holds it with "
-            f"--data: either {data}/{name} or {data}/sets/{name}. Any folder of meshes will do as a set."
+            f"There is no set '{name}' with mesh files in '{data}'. The sets are not part of the project: "
+            f"put meshes into {folders[0]} or {folders[1]}, any folder of meshes will do as a set."
         )
     if limit is None or limit >= len(files):
         return files

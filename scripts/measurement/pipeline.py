@@ -63,6 +63,18 @@ def round_trip(
     flags : further flags of `encode`, for example ("--preset", "paper")
     """
     encode = run_command("encode", *inputs, "-o", file, "--json", "--device", device, *flags)
+    Path(f"{file}.encode.json").write_text(json.dumps(encode.report), encoding="utf-8")
+    return measure(encode, inputs, file, decoded, device)
+
+
+def reuse_encoding(inputs: Sequence[Path], file: Path, decoded: Path, *, device: str = "auto") -> RoundTrip:
+    """Do what `round_trip` does with a `file` that it has written before."""
+    report = json.loads(Path(f"{file}.encode.json").read_text(encoding="utf-8"))
+    return measure(Answer(report, report["seconds"]), inputs, file, decoded, device)
+
+
+def measure(encode: Answer, inputs: Sequence[Path], file: Path, decoded: Path, device: str) -> RoundTrip:
+    """Inspect, decode and evaluate an encoded file."""
     inspect = run_command("inspect", file, "--json")
     decode = run_command("decode", file, "-o", decoded, "--json", "--device", device)
     evaluate = run_command("evaluate", file, "--reference", *inputs, "--json", "-", "--device", device)

@@ -36,13 +36,18 @@ def provenance(private_paths: tuple[Path, ...] = ()) -> dict[str, object]:
 
 
 def _command(private_paths: tuple[Path, ...]) -> str:
-    """Return the command line of this process with folders of this machine replaced."""
+    """Return the command line of this process, with folders of this machine replaced."""
     script = Path(sys.argv[0]).resolve()
-    shown = script.relative_to(CHECKOUT).as_posix() if script.is_relative_to(CHECKOUT) else script.name
+    scripts = CHECKOUT / "scripts"
+    if script.is_relative_to(scripts) and script.parent != scripts:
+        # A module of a folder of scripts is run with -m, in the folder scripts.
+        start = ["python", "-m", ".".join(script.relative_to(scripts).with_suffix("").parts)]
+    else:
+        start = ["python", f"scripts/{script.name}"]
     words = sys.argv[1:]
     for path in private_paths:
         words = [word.replace(str(path), path.name.upper()) for word in words]
-    return shlex.join(["python", shown, *words])
+    return shlex.join([*start, *words])
 
 
 def _git(*arguments: str) -> str:

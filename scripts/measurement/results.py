@@ -1,7 +1,8 @@
 """The format of `docs/results/*.json`: one table's rows with where they come from.
 
-A file holds `table` (which table of docs/RESULTS.md it belongs to), `rows` (a `label` and any of `MEASURES`
-each), `notes` (sentences under the table) and `provenance`; rows of somebody else's have `quoted`, the source.
+A file holds `table` (which table of docs/RESULTS.md it is for), `rows` (a `label` and any of `MEASURES`
+each), `notes` (sentences under the table) and `provenance`. Rows of other authors have `quoted` instead:
+where they were published.
 """
 
 from __future__ import annotations
