@@ -75,6 +75,11 @@ def call(
     job.check_cancelled()
     try:
         client = _connect(job, locate)
+        while client.hello is None and client.alive:
+            # A backend of another version is handed no work, so that there is nothing to undo.
+            _dispatch(client)
+            yield Step.WAIT
+            job.check_cancelled()
         request = client.submit(method, params)
     except BackendError as problem:
         raise JobFailedError(str(problem)) from problem

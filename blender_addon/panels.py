@@ -84,7 +84,8 @@ def _draw_running(box: bpy.types.UILayout, job: jobs.Job) -> None:
     row = box.row()
     row.label(text=job.title, icon="TIME")
     row.operator("scene_codec.cancel_job", text="", icon="X").job_id = job.id
-    box.progress(factor=job.fraction, text=f"{job.fraction:.0%}")
+    if job.kind != "environment":  # nobody knows how far a download is
+        box.progress(factor=job.fraction, text=f"{job.fraction:.0%}")
     if job.message:
         box.label(text=job.message)
     if job.remaining_s is not None and not job.cancelling:

@@ -7,9 +7,9 @@ from pathlib import Path
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from .backend_environment import environment_python
+from . import jobs
+from .backend_environment import WHEEL_FOLDER, describe_environment, environment_python
 from .backend_session import BackendLocation
-from .jobs import JobFailedError
 
 ADDON_PACKAGE = __package__
 
@@ -46,6 +46,11 @@ def environment_folder() -> Path:
     return Path(bpy.path.abspath(chosen)) if chosen else user_folder() / "backend"
 
 
+def carried_package_folder() -> Path:
+    """Return the folder of the extension that holds the backend to install."""
+    return Path(__file__).parent / WHEEL_FOLDER
+
+
 def cache_folder() -> Path | None:
     """Return the folder for the arrays of running jobs; None for the system's temporary folder."""
     prefs = preferences()
@@ -53,7 +58,9 @@ def cache_folder() -> Path | None:
         return Path(bpy.app.tempdir) if bpy.app.tempdir else None
     folder = Path(bpy.path.abspath(prefs.cache_folder))
     if not folder.is_dir():
-        raise JobFailedError(f"The cache folder {folder} does not exist. Choose another in the preferences.")
+        raise jobs.JobFailedError(
+            f"The cache folder {folder} does not exist. Choose another in the preferences."
+        )
     return folder
 
 
@@ -80,10 +87,10 @@ def backend_python() -> str | None:
 
 
 def locate_backend() -> BackendLocation:
-    """Return how to start the backend. Raises `JobFailedError` with what to do when there is none."""
+    """Return how to start the backend. Raises `jobs.JobFailedError` with what to do when there is none."""
     python = backend_python()
     if python is None:
-        raise JobFailedError(
+        raise jobs.JobFailedError(
             "The backend is not installed. Open Edit > Preferences > Add-ons > Neural Scene Codec and "
             "install it, or choose a Python there that has the scene_codec package."
         )
@@ -133,8 +140,22 @@ class SCENE_CODEC_AP_preferences(bpy.types.AddonPreferences):
         subtype="DIR_PATH",
     )
 
+    install_device: EnumProperty(
+        name="Install For",
+        items=(
+            ("CPU", "Processor", "0.2 GB to download, 1 GB on disk"),
+            ("CUDA", "NVIDIA Graphics Card", "About 3 GB to download, 5.4 GB on disk"),
+        ),
+        default="CPU",
+    )
+    base_python: StringProperty(
+        name="Made From Python",
+        description="Python 3.11 or newer to make the environment from; empty: look for one",
+        subtype="FILE_PATH",
+    )
+
     def draw(self, _context: bpy.types.Context) -> None:
-        """Draw the settings; the state of the environment is drawn by its own module."""
+        """Draw the settings, and the state of the backend's environment below them."""
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "device")
@@ -145,9 +166,53 @@ class SCENE_CODEC_AP_preferences(bpy.types.AddonPreferences):
         if self.backend_source == "CHOSEN":
             layout.prop(self, "python_path")
         else:
+            layout.prop(self, "install_device", expand=True)
             layout.prop(self, "environment_folder")
             layout.prop(self, "wheel_folder")
-            draw_environment(layout)
+            layout.prop(self, "base_python")
+            _draw_environment(layout)
+        row = layout.row()
+        row.operator("scene_codec.show_log", icon="TEXT")
+        row.operator("scene_codec.restart_backend", icon="QUIT")
+
+
+STATE_ICONS = {"missing": "INFO", "ok": "CHECKMARK", "outdated": "ERROR", "broken": "ERROR"}
+SHOWN_LOG_LINES = 8
+
+
+def _draw_environment(layout: bpy.types.UILayout) -> None:
+    """Draw what is installed, the buttons that fit, and the output of an installation."""
+    described = describe_environment(environment_folder(), carried_package_folder())
+    box = layout.box()
+    box.label(text=described.text, icon=STATE_ICONS[described.state])
+    if described.state != "missing":
+        details = f"Python {described.python}, torch {described.torch}, {described.size_bytes / 1e9:.1f} GB"
+        box.label(text=details)
+        box.label(text=str(described.folder), icon="FILE_FOLDER")
+    elif not bpy.app.online_access and preferences() and not preferences().wheel_folder:
+        box.label(text="Blender may not use the network. Allow online access under System,", icon="INTERNET")
+        box.label(text="or choose a wheel folder above.", icon="BLANK1")
+    installations = [job for job in jobs.listed() if job.kind == "environment"]
+    row = box.row()
+    if installations and not installations[0].finished:
+        row.label(text=installations[0].message, icon="TIME")
+        row.operator("scene_codec.cancel_job", text="Cancel", icon="X").job_id = installations[0].id
+    else:
+        text = "Install Backend" if described.state == "missing" else "Repair Backend"
+        row.operator("scene_codec.install_backend", text=text, icon="IMPORT")
+        if described.state != "missing":
+            row.operator("scene_codec.remove_backend", icon="TRASH")
+    if installations:
+        _draw_log(box, installations[0])
+
+
+def _draw_log(box: bpy.types.UILayout, job: jobs.Job) -> None:
+    column = box.column(align=True)
+    column.scale_y = 0.7
+    for line in list(job.log)[-SHOWN_LOG_LINES:]:
+        column.label(text=line)
+    if job.error:
+        box.label(text=job.error, icon="ERROR")
 
 
 def register() -> None:

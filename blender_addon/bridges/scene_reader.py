@@ -101,7 +101,7 @@ class SceneReader:
             materials=_material_slots(obj, surface.materials),
             material_index=surface.arrays.material_index,
             smooth=surface.arrays.smooth,
-            hidden=obj.name in bpy.context.view_layer.objects and obj.hide_get(),
+            hidden=obj.hide_get(),
             hide_viewport=obj.hide_viewport,
             hide_render=obj.hide_render,
             hide_select=obj.hide_select,

@@ -6,6 +6,7 @@ objects in one go, so that one undo step covers them. Whatever fails, `discard` 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -234,8 +235,8 @@ def _hangs_on(obj: bpy.types.Object, ancestor: bpy.types.Object) -> bool:
 
 
 def _set_visibility(obj: bpy.types.Object, record: HostRecord, view_layer: bpy.types.ViewLayer) -> None:
-    if obj.name in view_layer.objects:
+    # Blender refuses to select what lies in a collection that the view layer excludes.
+    with contextlib.suppress(RuntimeError):
         obj.select_set(True, view_layer=view_layer)
-        if record.hidden:
-            obj.hide_set(True, view_layer=view_layer)
+        obj.hide_set(record.hidden, view_layer=view_layer)
     obj.hide_viewport = record.hide_viewport
