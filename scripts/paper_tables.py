@@ -4,8 +4,8 @@
     python scripts/paper_tables.py ssim --data FOLDER --set makehuman --limit 12
     python scripts/paper_tables.py adding --data FOLDER --set makehuman --limit 12
 
-resolution: the grid at 32, 64 and 128 vertices per axis. ssim: the preset `paper` with and without its SSIM term.
-adding: a set coded as a whole, against most of it coded first and the rest added.
+resolution: the grid at 32, 64 and 128 vertices per axis. ssim: the preset `paper` with and without its SSIM
+term. adding: a set coded as a whole, against most of it coded first and the rest added.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def code(job: Job) -> Coded:
 
 
 def framed(mesh: TriangleMesh) -> tuple[TriangleMesh, np.ndarray, float]:
-    """Return the mesh scaled so that its longest side spans [-1, 1], with the centre and scale that undo it."""
+    """Return the mesh scaled into [-1, 1], with the centre and scale that undo it."""
     low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
     centre, scale = (low + high) / 2.0, float((high - low).max()) / 2.0
     return TriangleMesh(np.clip((mesh.vertices - centre) / scale, -1.0, 1.0), mesh.faces), centre, scale
