@@ -262,8 +262,8 @@ class BackendClient:
         self._events.append(BackendEvent("backend-exited", None, data))
 
 
-def _error_data(error: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON from the wire
+def _error_data(error: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of an error answer, flat, with `code`, `message` and `hint` always there."""
-    details = error.get("data") or {}
-    word = details.get("code", "error")
-    return {"hint": "", **details, "code": str(word), "message": str(error["message"])}
+    details = error.get("data", {})
+    code, hint = str(details.get("code", "error")), str(details.get("hint", ""))
+    return {**details, "code": code, "hint": hint, "message": error["message"]}

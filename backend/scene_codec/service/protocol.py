@@ -134,8 +134,8 @@ def decode_message(line: bytes) -> dict[str, Any]:
         raise ProtocolError("bad-message", f"Not a JSON-RPC 2.0 message: {excerpt(line)}")
     if "method" in message:
         _check_call(message, line)
-    elif ("result" in message) == ("error" in message) or not _is_id(message.get("id"), allow_none=True):
-        raise ProtocolError("bad-message", f"Neither a request nor an answer: {excerpt(line)}")
+    else:
+        _check_answer(message, line)
     return message
 
 
@@ -147,6 +147,19 @@ def _check_call(message: dict[str, Any], line: bytes) -> None:
     )
     if not well_formed:
         raise ProtocolError("bad-message", f"Not a well-formed request or notification: {excerpt(line)}")
+
+
+def _check_answer(message: dict[str, Any], line: bytes) -> None:
+    well_formed = _is_id(message.get("id"), allow_none=True) and ("result" in message) != ("error" in message)
+    if well_formed and "error" in message:
+        error = message["error"]
+        well_formed = (
+            isinstance(error, dict)
+            and isinstance(error.get("message"), str)
+            and isinstance(error.get("data", {}), dict)
+        )
+    if not well_formed:
+        raise ProtocolError("bad-message", f"Neither a request nor an answer: {excerpt(line)}")
 
 
 def _is_id(value: object, *, allow_none: bool) -> bool:

@@ -3,7 +3,6 @@
 import itertools
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pool_work
@@ -13,20 +12,6 @@ from scene_codec.errors import Cancelled, InvalidRequestError
 from scene_codec.scaling.pool import Needs, open_pool
 
 PLACES = ["inline", "processes:2"]
-
-
-def wait_for(condition, timeout_s=20.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
-def process_runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @pytest.mark.parametrize("where", PLACES)
@@ -89,7 +74,7 @@ def test_a_crash_is_retried(tmp_path):
     assert (outcome.result, outcome.failure) == ("second time", None)
 
 
-def test_a_job_that_takes_too_long_is_killed_and_named(tmp_path):
+def test_a_job_that_takes_too_long_is_killed_and_named(tmp_path, wait_for, process_runs):
     marker = tmp_path / "pid"
     with open_pool("processes:1") as pool:
         (outcome,) = pool.map_unordered(pool_work.hang, [str(marker)], Needs(timeout_s=1.0))
@@ -110,7 +95,7 @@ def test_processes_use_no_more_threads_than_the_job_needs():
     assert outcome.result == ("1", 1)
 
 
-def test_leaving_early_stops_what_runs(tmp_path):
+def test_leaving_early_stops_what_runs(tmp_path, wait_for, process_runs):
     marker = tmp_path / "pid"
 
     def leave_when_started():
@@ -122,8 +107,7 @@ def test_leaving_early_stops_what_runs(tmp_path):
     wait_for(lambda: not process_runs(int(marker.read_text())))
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc to see other processes")
-def test_killing_the_driver_leaves_no_process(tmp_path):
+def test_killing_the_driver_leaves_no_process(tmp_path, wait_for, process_runs):
     marker = tmp_path / "pid"
     program = (
         f"import sys; sys.path.insert(0, {str(Path(pool_work.__file__).parent)!r})\n"
