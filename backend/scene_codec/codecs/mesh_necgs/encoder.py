@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from scene_codec.bitstream import Section
 from scene_codec.codecs.contract import CodedObject, CodedSet, JobContext
@@ -103,7 +104,7 @@ def add_to_set(
         model.to(context.device)
         supervision = make_supervision(grids, settings, context.device, generator)
         schedule = Schedule.of_added(settings, len(fitted))
-        weights = dict(decoder.network.named_parameters())
+        weights: dict[str, Tensor] = dict(decoder.network.named_parameters())
         trainer = Trainer(model, supervision, settings, schedule, generator, frozen_weights=weights)
         trainer.run(context.progress.part(FIT_SHARE, TRAINED_SHARE, "optimising"), folder / "checkpoint.pt")
         grids.close()

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
 from scene_codec.entropy.quantisers import QuantisationStep
+from scene_codec.entropy.rate import RateModel
 from scene_codec.entropy.straight_through import NECGS_LEVELS_PER_UNIT, LearnedStep, quantise_clamped
 from scene_codec.networks.auto_decoder import AutoDecoder
 from scene_codec.networks.decoder_shape import LATENT_RESOLUTION, DecoderShape, doublings
@@ -60,6 +61,7 @@ class SetModel(nn.Module):
         super().__init__()
         self.decoder = AutoDecoder(shape, generator)
         self.latents = nn.Parameter(initial_latents(shape, count, generator))
+        self.latent_rate = RateModel(shape.latent_channels).requires_grad_(False)
         self.weight_steps: nn.ModuleList | None = None
         self.latent_steps: LearnedStep | None = None
         if settings.quantiser == "learned":

@@ -28,6 +28,12 @@ FAR_BLOCK_SIDE = 4
 FAR_BLOCK_SHARE = 0.02
 """Share of blocks away from the surface that each step looks at, so that nothing grows there."""
 
+GROWTH_CHECK_VISITS = 16
+"""A look at the whole grid costs about as much as three steps."""
+
+GROWTH_MARGIN = 0.2
+"""Far vertices whose value comes this near to the wrong side are watched."""
+
 Decode = Callable[[Tensor, Sequence[SurfaceSupport] | None], "Tensor | list[Tensor]"]
 
 
@@ -47,6 +53,12 @@ class Supervision(Protocol):
     def distortion(self, decoder: Decode, latents: Tensor, ids: Sequence[int]) -> Tensor:
         """Return the mean distortion (scalar) of the meshes `ids` decoded from `latents`."""
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what later steps depend on, for a checkpoint."""
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go back to what `state` returned."""
+
 
 class NearSurfaceSupervision:
     """Mean absolute error in the truncation band; beyond it only the wrong side costs."""
@@ -56,9 +68,22 @@ class NearSurfaceSupervision:
         self._device = device
         self._generator = generator
         self._near = [torch.from_numpy(_near_sites(grids[index])) for index in range(len(grids))]
+        self._grown: dict[int, Tensor] = {}
+        self._visits = [0] * len(grids)
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the number of visits, and where something has grown in the wrong place."""
+        grown = {str(index): sites for index, sites in self._grown.items()}
+        return {"visits": torch.tensor(self._visits), **grown}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go back to what `state` returned."""
+        self._visits = state["visits"].tolist()
+        self._grown = {int(key): sites for key, sites in state.items() if key != "visits"}
 
     def distortion(self, decoder: Decode, latents: Tensor, ids: Sequence[int]) -> Tensor:
         """Return the mean distortion (scalar) of the meshes `ids`, 1 being two cells."""
+        self._find_growths(decoder, latents, ids)
         supports = [SurfaceSupport.around(self._wanted(index)) for index in ids]
         outputs = decoder(latents, supports)
         losses = [
@@ -67,9 +92,24 @@ class NearSurfaceSupervision:
         ]
         return torch.stack(losses).mean()
 
+    def _find_growths(self, decoder: Decode, latents: Tensor, ids: Sequence[int]) -> None:
+        """Every few visits look at a mesh's whole grid, and watch from then on what has grown there."""
+        for row, index in enumerate(ids):
+            self._visits[index] += 1
+            if self._visits[index] % GROWTH_CHECK_VISITS:
+                continue
+            with torch.no_grad():
+                grid = decoder(latents[row : row + 1], None)
+            assert isinstance(grid, Tensor)
+            target = torch.from_numpy(self._grids[index][..., 0].astype(np.float32)).to(self._device)
+            wrong = (target.abs() >= SATURATED) & (grid[0, 0] * target < GROWTH_MARGIN)
+            self._grown[index] = parents(wrong).cpu()
+
     def _wanted(self, index: int) -> Tensor:
         """Return the sites of this step: all near ones, and random blocks elsewhere."""
         near = self._near[index].to(self._device)
+        if index in self._grown:
+            near = near | self._grown[index].to(self._device)
         blocks = len(near) // FAR_BLOCK_SIDE
         chosen = torch.rand(blocks**3, generator=self._generator) < FAR_BLOCK_SHARE
         far = chosen.view(blocks, blocks, blocks).to(self._device)
@@ -113,6 +153,13 @@ class DenseSupervision:
         self._grids = grids
         self._device = device
         self._settings = settings
+
+    def state(self) -> dict[str, Tensor]:
+        """Return nothing: every step stands alone."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Do nothing: every step stands alone."""
 
     def distortion(self, decoder: Decode, latents: Tensor, ids: Sequence[int]) -> Tensor:
         """Return the mean loss (scalar) of the meshes `ids`."""

@@ -22,10 +22,17 @@ from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
 from scene_codec.codecs.mesh_necgs.model import SetModel
 from scene_codec.codecs.mesh_necgs.supervision import Supervision
 from scene_codec.entropy.rate import laplace_bits
+from scene_codec.entropy.straight_through import round_straight_through
 from scene_codec.progress import Progress
 
 CHECKPOINT_INTERVAL_S = 60.0
 ADAM_BETAS = (0.9, 0.99)
+REFIT_INTERVAL = 100
+"""Steps after which the latents' distributions are fitted again."""
+
+RATE_RISE = 0.5
+"""Part of the steps over which the weight of the rate rises to its full value."""
+
 STEP_RATE_FACTOR = 3.0
 """Quantisation steps start far from their place and move in octaves: they learn faster than weights."""
 
@@ -118,8 +125,8 @@ class Trainer:
         distortion = self._supervision.distortion(
             lambda blocks, supports: self._model.decode(weights, blocks, supports), latents.values, ids
         )
-        bits = self._noisy_bits(latents.in_steps) / len(ids) + weight_bits / self._schedule.count
-        loss = distortion + self._settings.rate_weight * bits
+        bits = self._latent_bits(latents.in_steps) / len(ids) + weight_bits / self._schedule.count
+        loss = distortion + self._rate_weight() * bits
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
@@ -127,18 +134,35 @@ class Trainer:
 
     def _weights(self) -> tuple[dict[str, Tensor], Tensor]:
         """Return the rounded weights and their estimated bits; none for a finished decoder."""
+        none = torch.zeros((), device=self._model.latents.device)
         if self._frozen_weights is not None:
-            return self._frozen_weights, torch.zeros((), device=self._model.latents.device)
+            return self._frozen_weights, none
         weights, in_steps = self._model.rounded_weights()
-        return weights, torch.stack([self._noisy_bits(steps) for steps in in_steps]).sum()
+        if self._settings.rate_weight == 0.0:
+            return weights, none
+        return weights, torch.stack([self._weight_bits(steps) for steps in in_steps]).sum()
 
-    def _noisy_bits(self, in_steps: Tensor) -> Tensor:
-        """Return the estimated bits of values in steps (rows, n), each row under its own distribution.
+    def _weight_bits(self, in_steps: Tensor) -> Tensor:
+        """Return the estimated bits of a tensor's values in steps (k, 1).
 
         Uniform noise stands for rounding, whose derivative is useless (Balle et al. 2017).
         """
         noise = torch.rand(in_steps.shape, generator=self._generator).to(in_steps.device)
         return laplace_bits(in_steps + noise - 0.5)
+
+    def _latent_bits(self, in_steps: Tensor) -> Tensor:
+        """Return the estimated bits of latents in steps (n, 64, c) under the set's current distributions."""
+        if self._settings.rate_weight == 0.0:
+            return torch.zeros((), device=in_steps.device)
+        if self._step % REFIT_INTERVAL == 0:
+            with torch.no_grad():
+                self._model.latent_rate.fit(self._model.rounded_latents(range(self._schedule.count)).in_steps)
+        return self._model.latent_rate.bits(round_straight_through(in_steps)).sum()
+
+    def _rate_weight(self) -> float:
+        """Return the weight of a bit at this step: a network squeezed too early learns slowly."""
+        rise = min(1.0, (self._step + 1) / (RATE_RISE * self._schedule.steps))
+        return self._settings.rate_weight * rise * rise
 
     def _next_ids(self) -> list[int]:
         """Return the meshes of the next step: a new shuffle whenever all have had their turn."""
@@ -152,6 +176,7 @@ class Trainer:
         state = {
             "model": self._model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            "supervision": self._supervision.state(),
             "generator": self._generator.get_state(),
             "order": self._order,
             "step": self._step,
@@ -165,6 +190,7 @@ class Trainer:
         state = torch.load(path, weights_only=True)
         self._model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
+        self._supervision.restore(state["supervision"])
         self._generator.set_state(state["generator"])
         self._order, self._step = state["order"], state["step"]
 
@@ -176,7 +202,7 @@ def _parameter_groups(
     groups: list[dict[str, object]] = [{"params": [model.latents], "lr": settings.latent_rate}]
     if frozen_weights is None:
         steps: Sequence[nn.Parameter] = [
-            parameter for name, parameter in model.named_parameters() if name.endswith("log_step")
+            parameter for name, parameter in model.named_parameters() if name.endswith("log2_step")
         ]
         groups.append({"params": list(model.decoder.parameters()), "lr": settings.learning_rate})
         if steps:
