@@ -1,0 +1,81 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from scene_codec.bitstream import ObjectRecord, SceneContent, Section, write_scene_file
+from scene_codec.cli import doctor
+from scene_codec.cli.main import main
+from scene_codec.codecs.registry import all_codecs
+
+
+@pytest.fixture
+def scene_file(tmp_path):
+    """A container with two objects and sections that no codec knows."""
+    path = tmp_path / "scene.nscene"
+    records = tuple(
+        ObjectRecord(name=name, sections=(Section(kind=40, payload=b"12345"),)) for name in ("花瓶", "Cube")
+    )
+    write_scene_file(path, SceneContent("unheard-of", 7, (Section(kind=3, payload=b"x" * 99),), records))
+    return path
+
+
+def test_inspect_adds_up_to_the_whole_file(scene_file, capsys):
+    assert main(["inspect", str(scene_file), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    parts = report["header_bytes"] + sum(part["bytes"] for part in report["shared"])
+    assert parts + sum(item["bytes"] for item in report["objects"]) == scene_file.stat().st_size
+    assert [item["name"] for item in report["objects"]] == ["花瓶", "Cube"]
+
+
+def test_inspect_shows_every_object_and_the_total(scene_file, capsys):
+    assert main(["inspect", str(scene_file)]) == 0
+    text = capsys.readouterr().out
+    assert "花瓶" in text
+    assert "unheard-of" in text
+    assert f"{scene_file.stat().st_size} B" in text
+
+
+def test_inspect_loads_no_torch(scene_file):
+    script = (
+        "import sys; from scene_codec.cli.main import main; status = main(['inspect', sys.argv[1]]);"
+        "assert 'torch' not in sys.modules; sys.exit(status)"
+    )
+    subprocess.run([sys.executable, "-c", script, str(scene_file)], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_inspect_into_a_closed_pipe_ends_quietly(scene_file):
+    command = [sys.executable, "-m", "scene_codec", "inspect", str(scene_file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert errors == b""
+
+
+def test_list_codecs_names_every_codec_and_preset(capsys):
+    assert main(["list-codecs"]) == 0
+    text = capsys.readouterr().out
+    for name, codec in all_codecs().items():
+        assert name in text
+        assert all(f"--preset {preset}" in text for preset in codec.info.presets)
+
+
+def test_list_codecs_speaks_json(capsys):
+    assert main(["list-codecs", "--json"]) == 0
+    assert [codec["name"] for codec in json.loads(capsys.readouterr().out)] == list(all_codecs())
+
+
+def test_doctor_finds_this_installation_ready(capsys):
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["ready"]
+    assert report["device"] in {"cpu", "cuda"}
+
+
+def test_doctor_says_what_to_do_about_a_broken_package(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "REQUIRED", {"libigl": "no_such_module_anywhere"})
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "MISSING" in text
+    assert "pip install --force-reinstall libigl" in text
