@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from scene_codec.geometry.deformable_grid import DEFORMATION_CELLS, TsdfGrid, cell_width
 from scene_codec.geometry.mesh_checks import without_degenerate_faces
 from scene_codec.geometry.scene_object import TriangleMesh
-from scene_codec.geometry.tsdf_grid import DEFORMATION_CELLS, TsdfGrid, cell_width
 
 SMALLEST_MAGNITUDE = 1e-4
-"""Values nearer to zero are moved away from it, zero itself outwards: a crossing exactly at a grid vertex would
-collapse all triangles around it. This moves the surface by at most 2e-4 cells."""
+"""Values nearer to zero are moved away from it, zero itself outwards: a crossing exactly at a grid vertex
+would collapse all triangles around it. This moves the surface by at most 2e-4 cells."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def interpolate_crossings(
     value_second: torch.Tensor,
     position_second: torch.Tensor,
 ) -> torch.Tensor:
-    """Return where the value is zero on each edge, (v, 3), from the values (v,) and positions (v, 3) of its ends."""
+    """Return where the value is zero on each edge, (v, 3), from the values and positions of its ends."""
     start, end = _torch_away_from_zero(value_first), _torch_away_from_zero(value_second)
     weight = (start / (start - end)).unsqueeze(-1)
     return position_first + weight * (position_second - position_first)

@@ -14,7 +14,7 @@ SMALLEST_EXTENT = 1e-30
 LARGEST_COORDINATE = 1e30
 
 RELATIVE_RESOLUTION = 2.0**-40
-"""Smallest extent relative to the largest coordinate: below it float64 leaves fewer than 12 bits for the shape."""
+"""Smallest extent relative to the largest coordinate; below it float64 has too few bits for the shape."""
 
 
 def prepare_mesh(mesh: TriangleMesh, name: str) -> TriangleMesh:
@@ -56,7 +56,8 @@ def _check_arrays(vertices: NDArray[np.float64], faces: NDArray[np.int64], name:
         )
     if len(faces) == 0:
         raise UnsupportedSceneError(
-            f"Mesh '{name}' has no faces. Point clouds and loose edges cannot be encoded; give it a surface first."
+            f"Mesh '{name}' has no faces. Point clouds and loose edges cannot be encoded; "
+            "give it a surface first."
         )
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise UnsupportedSceneError(
@@ -91,7 +92,8 @@ def _faces_with_area(vertices: NDArray[np.float64], faces: NDArray[np.int64]) ->
     # Scaled to unit size before the product, which would underflow for a mesh of 1e-200.
     scale = np.where(longest > 0, longest, 1.0)[:, None]
     twice_area = np.linalg.norm(np.cross(first / scale, second / scale), axis=1)
-    return (longest > 0) & (twice_area > 1e-14)
+    has_area: NDArray[np.bool_] = (longest > 0) & (twice_area > 1e-14)
+    return has_area
 
 
 def _check_extent(vertices: NDArray[np.float64], name: str) -> None:
@@ -104,6 +106,6 @@ def _check_extent(vertices: NDArray[np.float64], name: str) -> None:
         )
     if extent < furthest * RELATIVE_RESOLUTION:
         raise UnsupportedSceneError(
-            f"Mesh '{name}' has an extent of {extent:g} at a distance of {furthest:g} from the origin; its shape is "
-            "lost in the rounding of its coordinates. Move it closer to the origin."
+            f"Mesh '{name}' has an extent of {extent:g} at a distance of {furthest:g} from the origin; its "
+            "shape is lost in the rounding of its coordinates. Move it closer to the origin."
         )

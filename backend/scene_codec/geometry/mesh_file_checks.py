@@ -1,4 +1,4 @@
-"""Compares the counts that a mesh file declares with its size, before a parser allocates anything for them."""
+"""Compares the counts that a mesh file declares with its size, before a parser allocates for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _GLB_MAGIC = b"glTF"
 
 
 def check_declared_sizes(path: Path, size: int) -> None:
-    """Raise `UnsupportedSceneError` when the header of a file promises more than its `size` bytes can hold."""
+    """Raise `UnsupportedSceneError` when a header promises more than the file's `size` bytes can hold."""
     suffix = path.suffix.lower()
     try:
         if suffix == ".ply":
@@ -74,7 +74,7 @@ def _check_off(path: Path, size: int) -> None:
 
 
 def _check_gltf(path: Path, size: int) -> None:
-    """Refuse accessors without data behind them that would be filled with zeros, larger than the file itself."""
+    """Refuse accessors without data, which would be filled with zeros, when they outgrow the file."""
     data = path.read_bytes()
     if data[:4] == _GLB_MAGIC:
         if len(data) < 20 or struct.unpack_from("<I", data, 8)[0] > size:

@@ -27,7 +27,7 @@ WRITABLE_SUFFIXES = (".ply", ".obj", ".glb", ".stl")
 
 _SCENE_SUFFIXES = (".glb", ".gltf")
 _FLOAT32_TOLERANCE = 2.0**-18
-"""Files with float32 coordinates are precise enough while rounding moves nothing by more than this part of the size."""
+"""float32 coordinates are precise enough while rounding moves nothing by more than this part of the size."""
 
 
 def load_scene_objects(path: Path | str) -> list[SceneObject]:
@@ -105,12 +105,12 @@ def _read_scene(path: Path) -> trimesh.Scene:
 def _read_single_mesh(path: Path) -> TriangleMesh:
     """Return all triangles of a file without a scene graph as one mesh."""
     suffix = path.suffix.lower()
-    options = {"maintain_order": True} if suffix == ".obj" else {}
     try:
         if suffix == ".off":
             parts = [read_off(path)]
         else:
-            scene = trimesh.load_scene(path, process=False, skip_materials=True, **options)
+            # `maintain_order` is the OBJ reader's: no vertex is split where only texture coordinates differ.
+            scene = trimesh.load_scene(path, process=False, skip_materials=True, maintain_order=True)
             parts = [
                 _triangles(item) for item in scene.geometry.values() if isinstance(item, trimesh.Trimesh)
             ]
@@ -129,7 +129,8 @@ def _read_single_mesh(path: Path) -> TriangleMesh:
 def _unreadable(path: Path, error: Exception) -> UnsupportedSceneError:
     reason = (str(error).strip() or type(error).__name__)[:200].rstrip(".")
     return UnsupportedSceneError(
-        f"'{path.name}' cannot be read as {path.suffix[1:].upper()}: {reason}. The file is damaged or of another kind."
+        f"'{path.name}' cannot be read as {path.suffix[1:].upper()}: {reason}. "
+        "The file is damaged or of another kind."
     )
 
 
@@ -156,7 +157,10 @@ def _placed_meshes(scene: trimesh.Scene, path: Path) -> list[tuple[str, Triangle
 
 
 def _no_faces(path: Path) -> str:
-    return f"'{path.name}' holds no triangles. Point clouds and curves cannot be encoded; give them a surface first."
+    return (
+        f"'{path.name}' holds no triangles. Point clouds and curves cannot be encoded; "
+        "give them a surface first."
+    )
 
 
 def _triangles(item: trimesh.Trimesh) -> TriangleMesh:
@@ -174,7 +178,7 @@ def _joined(mesh: TriangleMesh) -> TriangleMesh:
 
 
 def _placed(scene_object: SceneObject) -> TriangleMesh:
-    """Return the mesh in world coordinates; a mirroring transform turns the faces so that outside stays outside."""
+    """Return the mesh in world coordinates; mirroring turns the faces so that outside stays outside."""
     linear, offset = scene_object.transform[:3, :3], scene_object.transform[:3, 3]
     if np.array_equal(scene_object.transform, np.eye(4)):
         return scene_object.mesh
@@ -205,7 +209,9 @@ def _ply_bytes(mesh: TriangleMesh, name: str) -> bytes:
     rows = np.zeros(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", (3,))])
     rows["count"] = 3
     rows["corners"] = mesh.faces
-    return header.encode("ascii") + mesh.vertices.astype(code).tobytes() + rows.tobytes()
+    coordinates: bytes = mesh.vertices.astype(code).tobytes()
+    corners: bytes = rows.tobytes()
+    return header.encode("ascii") + coordinates + corners
 
 
 def _stl_bytes(mesh: TriangleMesh, name: str) -> bytes:
@@ -247,8 +253,7 @@ def _glb_bytes(scene_object: SceneObject) -> bytes:
     mesh = trimesh.Trimesh(vertices, scene_object.mesh.faces, process=False)
     scene = trimesh.Scene()
     scene.add_geometry(mesh, node_name=scene_object.name, geom_name=scene_object.name, transform=transform)
-    data: bytes = trimesh.exchange.gltf.export_glb(scene, include_normals=False)
-    return data
+    return bytes(scene.export(file_type="glb", include_normals=False))  # type: ignore[no-untyped-call]
 
 
 def _write_whole(path: Path, data: bytes) -> None:

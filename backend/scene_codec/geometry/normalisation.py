@@ -34,7 +34,7 @@ class Frame:
 
     @staticmethod
     def around(mesh: TriangleMesh) -> Frame:
-        """Return the frame that brings the bounding box of a prepared mesh to the middle, 1.99 wide at most."""
+        """Return the frame in which the bounding box of a prepared mesh is centred and 1.99 wide at most."""
         low, high = mesh.vertices.min(axis=0), mesh.vertices.max(axis=0)
         exact_scale = float((high - low).max()) / FRAME_WIDTH
         scale = np.float32(exact_scale)

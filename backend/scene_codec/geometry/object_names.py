@@ -8,7 +8,7 @@ FALLBACK_NAME = "Object"
 
 
 def unique_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return the names in order, later ones that clash with earlier ones or with `taken` given .001, .002, ...
+    """Return the names in order, those that clash with earlier ones or with `taken` given .001, .002, ...
 
     The suffix is Blender's. An empty name becomes "Object".
     """

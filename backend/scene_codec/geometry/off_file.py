@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -35,5 +36,5 @@ def read_off(path: Path) -> TriangleMesh:
         corners = [int(word) for word in words[1 : 1 + int(words[0])]]
         if len(corners) != int(words[0]):
             raise ValueError("a face has fewer corners than it promises")
-        triangles += [(corners[0], a, b) for a, b in zip(corners[1:-1], corners[2:], strict=True)]
+        triangles += [(corners[0], a, b) for a, b in itertools.pairwise(corners[1:])]
     return TriangleMesh(vertices, np.array(triangles, dtype=np.int64).reshape(-1, 3))

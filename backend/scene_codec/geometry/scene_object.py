@@ -1,4 +1,4 @@
-"""The plain data that every part of the mesh pipeline exchanges: triangle meshes and named, placed objects."""
+"""The plain data that all parts of the mesh pipeline exchange: triangle meshes and named, placed objects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TriangleMesh:
 
     @property
     def binary_bytes(self) -> int:
-        """Size of the mesh as plain binary, 12 bytes a vertex and 12 a face: the canonical uncompressed size."""
+        """Size as plain binary, 12 bytes a vertex and 12 a face: the canonical uncompressed size."""
         return 12 * len(self.vertices) + 12 * len(self.faces)
 
 
@@ -35,8 +35,9 @@ class SceneObject:
     """One named mesh and where it stands.
 
     transform : (4, 4) float64, object to world, column vectors (Blender's `matrix_world`)
-    host : opaque bytes (at most 64 KiB) that the host application needs to put the object back; never interpreted here
-    source_bytes : size of the file the mesh came from, shared evenly between the objects of one file; 0 if unknown
+    host : opaque bytes (at most 64 KiB) that the host application needs to put the object back; never
+        interpreted here
+    source_bytes : size of the file the mesh came from, shared evenly between its objects; 0 if unknown
     """
 
     name: str

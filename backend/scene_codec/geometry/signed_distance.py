@@ -17,6 +17,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from scene_codec.geometry.deformable_grid import cell_width, grid_positions
 from scene_codec.geometry.scene_object import TriangleMesh
 
 _BLOCK_SIDES = (16, 4)
@@ -39,7 +40,7 @@ class ClosestPoints:
 
 @dataclass(frozen=True)
 class NarrowBand:
-    """Signed distances on a regular grid of K vertices per axis over [-1, 1], exact in a band around the surface.
+    """Distances on a grid of K vertices per axis over [-1, 1], exact in a band around the surface.
 
     nodes : (n, 3) int64, grid indices of the vertices in the band
     closest : their nearest surface points
@@ -76,7 +77,7 @@ class SurfaceDistance:
         )
 
     def winding(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how often the surface winds around each of `points` (n, 3), regardless of its orientation."""
+        """Return how often the surface winds around each of `points` (n, 3), whatever its orientation."""
         if len(points) == 0:
             return np.zeros(0)
         queries = np.ascontiguousarray(points, dtype=np.float64)
@@ -85,7 +86,7 @@ class SurfaceDistance:
         return np.abs(winding.reshape(-1))
 
     def inside(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which of `points` (n, 3) the surface encloses (for an open mesh: encloses by more than half)."""
+        """Tell which of `points` (n, 3) the surface encloses; an open one counts when by more than half."""
         return self.winding(points) > 0.5
 
     def signed(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -95,7 +96,7 @@ class SurfaceDistance:
 
 
 def is_closed(mesh: TriangleMesh) -> bool:
-    """Tell whether every edge is passed as often forwards as backwards, so that the winding number is an integer.
+    """Tell whether every edge is passed as often forwards as backwards: the winding number is an integer.
 
     Vertices at the same place count as one, as in files that repeat the corners of every triangle.
     """
@@ -106,11 +107,6 @@ def is_closed(mesh: TriangleMesh) -> bool:
     _, edge = np.unique(key, return_inverse=True)
     balance = np.bincount(edge.reshape(-1), weights=np.sign(end - start))
     return not balance.any()
-
-
-def grid_positions(nodes: NDArray[np.integer] | NDArray[np.float64], resolution: int) -> NDArray[np.float64]:
-    """Return the places in [-1, 1] of grid indices, which may be fractional."""
-    return np.asarray(nodes, dtype=np.float64) * (2.0 / (resolution - 1)) - 1.0
 
 
 def narrow_band(surface: SurfaceDistance, resolution: int, reach_cells: float) -> NarrowBand:
@@ -124,9 +120,9 @@ def narrow_band(surface: SurfaceDistance, resolution: int, reach_cells: float) -
     parent_side = -(-resolution // _BLOCK_SIDES[0]) * _BLOCK_SIDES[0]
     for side in _BLOCK_SIDES:
         origins = _split(origins, parent_side, side, resolution)
-        centres = grid_positions(origins + (side - 1) / 2.0, resolution)
+        centres = grid_positions(origins.astype(np.float64) + (side - 1) / 2.0, resolution)
         radius = (side - 1) / 2.0 * np.sqrt(3.0) + reach_cells
-        far = surface.closest(centres).distances > radius * (2.0 / (resolution - 1))
+        far = surface.closest(centres).distances > radius * cell_width(resolution)
         if not surface.is_closed:
             _mark_far_blocks(surface, inside, origins[far], centres[far], side)
         origins, parent_side = origins[~far], side
@@ -176,7 +172,7 @@ def _mark_by_components(
     surface point between them would be nearer to one of them.
     """
     resolution = len(inside)
-    cell = 2.0 / (resolution - 1)
+    cell = cell_width(resolution)
     index = np.full(inside.shape, -1, dtype=np.int32)
     index[tuple(nodes.T)] = np.arange(len(nodes), dtype=np.int32)
     far_labels, far_count = ndimage.label(index < 0)

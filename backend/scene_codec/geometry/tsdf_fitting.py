@@ -1,9 +1,9 @@
 """TSDF-Def: a distance grid whose vertices move to where the surface needs them.
 
-The paper fits values and displacements by rendering (Algorithm 1), which takes a GPU rasteriser and sees outer
-surfaces only. Here three direct steps take seconds on one core: exact distances in a narrow band; grid vertices
-moved into parts that the lattice misses (`thin_parts`); and a two-sided surface fit with fixed topology
-(`surface_refinement`). Displacements stay zero wherever none is needed, and away from the surface.
+The paper fits values and displacements by rendering (Algorithm 1), which takes a GPU rasteriser and sees
+outer surfaces only. Here three direct steps take seconds on one core: exact distances in a narrow band; grid
+vertices moved into parts that the lattice misses (`thin_parts`); and a two-sided surface fit with fixed
+topology (`surface_refinement`). Displacements stay zero wherever none is needed, and away from the surface.
 """
 
 from __future__ import annotations
@@ -11,18 +11,14 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from scene_codec.geometry.closing_surfaces import trusted_sides
+from scene_codec.geometry.deformable_grid import TRUNCATION_CELLS, TsdfGrid, cell_width, check_resolution
 from scene_codec.geometry.marching_cubes import extract
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.signed_distance import SurfaceDistance, narrow_band
 from scene_codec.geometry.surface_refinement import RefinementSettings, refine_grid
 from scene_codec.geometry.thin_parts import ThinPartSettings, catch_thin_parts, missed_by
-from scene_codec.geometry.tsdf_grid import (
-    TRUNCATION_CELLS,
-    TsdfGrid,
-    band_values,
-    cell_width,
-    check_resolution,
-)
+from scene_codec.geometry.tsdf_grid import truncated_distances
 from scene_codec.progress import Progress
 
 FIT_VERSION = "1"
@@ -57,11 +53,12 @@ def fit_tsdf_grid(
     surface = SurfaceDistance(mesh)
     progress.update(0.0, "measuring distances")
     band = narrow_band(surface, resolution, TRUNCATION_CELLS)
-    values = band_values(band)
+    sides = trusted_sides(surface, band)
+    values = truncated_distances(band, sides.inside)
     deformation = np.zeros((*values.shape, 3), dtype=np.float32)
     progress.update(0.2, "looking for thin parts")
     missed = missed_by(extract(TsdfGrid(values)), band.closest.points, cell)
-    moved = catch_thin_parts(surface, band, missed, settings.thin_parts)
+    moved = catch_thin_parts(surface, band, sides, missed, settings.thin_parts)
     at = tuple(moved.nodes.T)
     values[at] = moved.values
     deformation[at] = moved.deformation

@@ -1,70 +1,55 @@
-"""Truncated signed distances on a regular grid whose vertices may be displaced: the paper's TSDF-Def tensor."""
+"""Truncated signed distances of a mesh on a regular grid, exact in a band of two cells around the surface."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scene_codec.errors import InvalidRequestError
+from scene_codec.geometry.closing_surfaces import trusted_sides
+from scene_codec.geometry.deformable_grid import (
+    DEFORMATION_CELLS,
+    TRUNCATION_CELLS,
+    TsdfGrid,
+    cell_width,
+    check_resolution,
+)
+from scene_codec.geometry.marching_cubes import extract
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.signed_distance import NarrowBand, SurfaceDistance, narrow_band
+from scene_codec.geometry.thin_parts import add_shells, missed_by
 
-TRUNCATION_CELLS = 2.0
-"""A stored value of 1 is a distance of two cells (paper's code: twice the cell width)."""
-
-DEFORMATION_CELLS = 0.5
-"""A stored displacement of 1 is half a cell along its axis, so that the grid cannot fold."""
-
-SMALLEST_RESOLUTION = 8
-LARGEST_RESOLUTION = 512
-
-
-@dataclass(frozen=True)
-class TsdfGrid:
-    """K x K x K grid vertices uniformly over [-1, 1], each with a truncated distance and perhaps a displacement.
-
-    values : (K, K, K) float32 in [-1, 1], positive outside; 1 is two cells. Indexed x, y, z.
-    deformation : (K, K, K, 3) float32 in [-1, 1], 1 is half a cell along that axis; or None for an undisplaced grid
-    """
-
-    values: NDArray[np.float32]
-    deformation: NDArray[np.float32] | None = None
-
-    @property
-    def resolution(self) -> int:
-        """Number of grid vertices per axis."""
-        return int(self.values.shape[0])
+__all__ = [
+    "DEFORMATION_CELLS",
+    "TRUNCATION_CELLS",
+    "TsdfGrid",
+    "cell_width",
+    "truncated_distances",
+    "tsdf_grid",
+]
 
 
-def cell_width(resolution: int) -> float:
-    """Return the distance of neighbouring grid vertices in the frame [-1, 1]."""
-    return 2.0 / (resolution - 1)
-
-
-def check_resolution(resolution: int) -> None:
-    """Raise `InvalidRequestError` for a resolution outside 8 to 512."""
-    if not SMALLEST_RESOLUTION <= resolution <= LARGEST_RESOLUTION:
-        raise InvalidRequestError(
-            f"The grid resolution is {resolution}; it must lie between {SMALLEST_RESOLUTION} and {LARGEST_RESOLUTION}."
-        )
-
-
-def tsdf_grid(mesh: TriangleMesh, resolution: int) -> TsdfGrid:
+def tsdf_grid(mesh: TriangleMesh, resolution: int, *, shells: bool = True) -> TsdfGrid:
     """Return the truncated signed distance of a mesh in frame coordinates, without displacements.
 
-    Sheets that enclose nothing come back as thin shells; see `thin_sheets`.
+    shells : wrap parts that the signed distance loses in thin shells (see `thin_parts`); without them the
+    grid is
+        the paper's plain TSDF, in which open and thin sheets vanish
+    Raises `InvalidRequestError` for a resolution outside 8 to 512.
     """
     check_resolution(resolution)
     surface = SurfaceDistance(mesh)
-    return TsdfGrid(band_values(narrow_band(surface, resolution, TRUNCATION_CELLS)))
+    band = narrow_band(surface, resolution, TRUNCATION_CELLS)
+    if not shells:
+        return TsdfGrid(truncated_distances(band, band.inside))
+    values = truncated_distances(band, trusted_sides(surface, band).inside)
+    missed = missed_by(extract(TsdfGrid(values)), band.closest.points, cell_width(resolution))
+    return TsdfGrid(add_shells(values, band, missed))
 
 
-def band_values(band: NarrowBand) -> NDArray[np.float32]:
-    """Return the (K, K, K) truncated signed distances of a band."""
-    resolution = len(band.inside)
-    values = np.where(band.inside, np.float32(-1.0), np.float32(1.0))
+def truncated_distances(band: NarrowBand, inside: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the (K, K, K) truncated distances of a band, negative where `inside`."""
+    resolution = len(inside)
+    values = np.where(inside, np.float32(-1.0), np.float32(1.0))
     scaled = band.closest.distances / (TRUNCATION_CELLS * cell_width(resolution))
     at = tuple(band.nodes.T)
     values[at] *= np.minimum(scaled, 1.0).astype(np.float32)

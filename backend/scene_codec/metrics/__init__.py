@@ -1,1 +1,1 @@
-
+"""What is measured: distances between meshes, and rate-distortion curves."""

@@ -1,4 +1,4 @@
-"""How far a decoded mesh is from its original: the paper's metrics, their sampling floor, and exact distances.
+"""How far a decoded mesh is from its original: the paper's metrics, their floor, and exact distances.
 
 Everything is measured in the frame of the paper: the reference's bounding box is scaled into [-1, 1] (largest
 extent 2) and the decoded mesh moved along with it.

@@ -12,7 +12,7 @@ from scipy.interpolate import PchipInterpolator
 def bjontegaard_rate(
     anchor: Sequence[tuple[float, float]], candidate: Sequence[tuple[float, float]]
 ) -> float:
-    """Return by how much the candidate's rate differs from the anchor's at equal distortion; -0.3 is 30 % fewer bytes.
+    """Return the candidate's mean rate change against the anchor at equal distortion: -0.3 is 30 % less.
 
     Each curve is a list of (bytes, distortion) pairs, at least two, in any order; lower distortion is better.
     The mean of the difference of log rates over the distortions (on a log scale) that both curves reach,
