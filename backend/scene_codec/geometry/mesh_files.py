@@ -8,14 +8,14 @@ points or lines are not read.
 from __future__ import annotations
 
 import io
-import os
-import tempfile
+import struct
 from pathlib import Path
 
 import numpy as np
 import trimesh
 from numpy.typing import NDArray
 
+from scene_codec.bitstream.atomic_file import write_atomically
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.geometry.mesh_file_checks import check_declared_sizes
 from scene_codec.geometry.object_names import unique_names
@@ -74,7 +74,7 @@ def save_scene_object(scene_object: SceneObject, path: Path | str) -> None:
         raise InvalidRequestError(
             f"Cannot write '{path.name}': the format must be one of {', '.join(WRITABLE_SUFFIXES)}."
         )
-    _write_whole(path, data)
+    write_atomically(path, [data])
 
 
 def _file_size(path: Path) -> int:
@@ -228,7 +228,8 @@ def _stl_bytes(mesh: TriangleMesh, name: str) -> bytes:
     )
     rows["normal"] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
     rows["corners"] = corners
-    return bytes(80) + np.uint32(len(corners)).astype("<u4").tobytes() + rows.tobytes()
+    facets: bytes = rows.tobytes()
+    return bytes(80) + struct.pack("<I", len(corners)) + facets
 
 
 def _obj_bytes(mesh: TriangleMesh, name: str) -> bytes:
@@ -254,17 +255,3 @@ def _glb_bytes(scene_object: SceneObject) -> bytes:
     scene = trimesh.Scene()
     scene.add_geometry(mesh, node_name=scene_object.name, geom_name=scene_object.name, transform=transform)
     return bytes(scene.export(file_type="glb", include_normals=False))  # type: ignore[no-untyped-call]
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Write to a temporary file in the same folder and put it in place."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.stem[:40]}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
