@@ -25,9 +25,6 @@ from .backend_process import BackendError, BackendProcess, Received, describe_ex
 
 EventKind = Literal["ready", "progress", "log", "done", "error", "cancelled", "backend-exited"]
 
-SILENT_METHODS = frozenset({protocol.HELLO, protocol.CANCEL, protocol.SHUTDOWN})
-"""Requests whose answers are not reported as events of a job."""
-
 RESTART_HINT = "Nothing in the scene was changed. The next job starts the backend again; the log says more."
 
 
@@ -57,12 +54,13 @@ class BackendClient:
         self._process = process
         self._log_path = log_path
         self._next_id = 1
-        self._open: dict[int, str] = {}
+        self._open: set[int] = set()
+        self._own: set[int] = set()  # the handshake and cancellations, which are no jobs of the caller
         self._events: list[BackendEvent] = []
         self._failure: BackendError | None = None
         self.hello: dict[str, Any] | None = None
         params = {"protocol": protocol.PROTOCOL_VERSION, "addon_version": addon_version}
-        self._hello_id = self.submit(protocol.HELLO, params)
+        self._hello_id = self._submit_own(protocol.HELLO, params)
 
     @classmethod
     def start(cls, command: Sequence[str], log_path: Path, addon_version: str) -> BackendClient:
@@ -88,7 +86,7 @@ class BackendClient:
     @property
     def open_jobs(self) -> tuple[int, ...]:
         """Ids of the requests that have no answer yet, the handshake and cancellations left out."""
-        return tuple(job for job, method in self._open.items() if method not in SILENT_METHODS)
+        return tuple(sorted(self._open - self._own))
 
     def submit(self, method: str, params: dict[str, Any]) -> int:
         """Send a request and return its job id at once. Raises `BackendError` if nothing can be sent."""
@@ -100,14 +98,14 @@ class BackendClient:
         except protocol.ProtocolError as problem:
             raise BackendError(problem.word, str(problem)) from problem
         self._next_id += 1
-        self._open[job_id] = method
+        self._open.add(job_id)
         self._process.send(line)
         return job_id
 
     def cancel(self, job_id: int) -> None:
         """Ask the backend to stop a job; its `cancelled` event follows (or `done`, if it was quicker)."""
         if job_id in self._open and self._failure is None:
-            self.submit(protocol.CANCEL, {"job": job_id})
+            self._submit_own(protocol.CANCEL, {"job": job_id})
 
     def poll(self) -> list[BackendEvent]:
         """Return what happened since the last call; never blocks."""
@@ -141,7 +139,7 @@ class BackendClient:
                     on_event(event)
             if time.monotonic() >= deadline:
                 self.cancel(job_id)
-                self._open.pop(job_id, None)
+                self._open.discard(job_id)
                 raise BackendError(
                     "timeout", f"The backend did not finish {method!r} within {timeout_s:g} s."
                 )
@@ -172,6 +170,11 @@ class BackendClient:
             )
         self._process.stop(grace_s)
         self._fail("backend-exited", "The backend was stopped.")
+
+    def _submit_own(self, method: str, params: dict[str, Any]) -> int:
+        job_id = self.submit(method, params)
+        self._own.add(job_id)
+        return job_id
 
     def _events_of(self, job_id: int) -> list[BackendEvent]:
         mine = [event for event in self._events if event.job_id == job_id]
@@ -224,12 +227,13 @@ class BackendClient:
             self._events.append(BackendEvent(kind, job_id, params))
 
     def _take_answer(self, job_id: int, kind: EventKind, data: dict[str, Any]) -> None:
-        method = self._open.pop(job_id, None)
-        if method == protocol.HELLO:
+        if job_id not in self._open:
+            return  # it belongs to a call that timed out
+        self._open.remove(job_id)
+        if job_id == self._hello_id:
             self._take_hello(kind, data)
-        elif method is not None and method not in SILENT_METHODS:
+        elif job_id not in self._own:
             self._events.append(BackendEvent(kind, job_id, data))
-        # An answer without an open request belongs to a call that timed out.
 
     def _take_hello(self, kind: EventKind, data: dict[str, Any]) -> None:
         if kind != "done":

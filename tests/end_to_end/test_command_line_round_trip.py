@@ -118,7 +118,8 @@ def test_a_damaged_file_is_one_clear_line(folder, tmp_path):
 def test_ctrl_c_ends_with_130_and_leaves_no_file(folder, tmp_path):
     output = tmp_path / "never.nscene"
     command = [
-        sys.executable, "-m", "scene_codec", "encode", str(folder / "originals" / "Ball.ply"), "-o", str(output),
+        sys.executable, "-m", "scene_codec", "encode", str(folder / "originals" / "Ball.ply"),
+        "-o", str(output),
         *SMALL[:2], "--minimum-steps", "1000000", "--device", "cpu", "--json",
     ]  # fmt: skip
     variables = ENVIRONMENT | {"SCENE_CODEC_CACHE": str(tmp_path / "cache" / "results")}
