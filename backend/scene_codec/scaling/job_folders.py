@@ -22,8 +22,8 @@ _LOCK = "in-use"
 def job_folder(key: str, root: Path | None = None) -> Iterator[Path]:
     """Give the folder of the job `key`, with what an interrupted run left there.
 
-    Removed when the block ends without an exception; otherwise kept for the next run. Two runs of the same job at
-    the same time do not meet: the second one gets a folder of its own and leaves nothing behind.
+    Removed when the block ends without an exception; otherwise kept for the next run. Two runs of the same
+    job at the same time do not meet: the second one gets a folder of its own and leaves nothing behind.
     """
     base = (default_cache_folder().parent if root is None else root) / "jobs"
     base.mkdir(parents=True, exist_ok=True)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.context
 import os
 import queue
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -25,6 +27,32 @@ from scene_codec.scaling.pool import DEFAULT_NEEDS, Job, Needs, Outcome, Result,
 CHECK_PERIOD_S = 0.2
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+class _Process(multiprocessing.context.SpawnProcess):
+    """A fresh process that does not run the caller's main script again.
+
+    Python's own would, and a script that calls the library outside of `if __name__ == "__main__"` would start
+    itself over and over. Our work is named by module, so nothing of the script is needed.
+    """
+
+    _hiding = threading.Lock()
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: ANN401, N802 - multiprocessing's own hook
+        with _Process._hiding:
+            main = sys.modules["__main__"]
+            sys.modules["__main__"] = types.ModuleType("__main__")
+            try:
+                return multiprocessing.context.SpawnProcess._Popen(process_obj)
+            finally:
+                sys.modules["__main__"] = main
+
+
+class _Context(multiprocessing.context.SpawnContext):
+    """Spawns, because fork would copy threads' locks and CUDA's state into the child."""
+
+    Process = _Process
 
 
 @dataclass
@@ -49,8 +77,7 @@ class ProcessPool:
         """Run the jobs in parallel; see `WorkPool.map_unordered`."""
         pool: Any = pebble.ProcessPool(  # its methods carry no types
             max_workers=self._processes,
-            # fork would copy threads' locks and CUDA's state into the child
-            context=multiprocessing.get_context("spawn"),
+            context=_Context(),
             initializer=prepare_process,
             initargs=(needs.threads,),
         )
