@@ -43,7 +43,10 @@ class ArrayFolder:
         resolved = Path(path).resolve()
         if not resolved.is_relative_to(self.path):
             raise ValueError(f"{resolved} lies outside {self.path}.")
-        return np.load(resolved, mmap_mode="r", allow_pickle=False)
+        try:
+            return np.lib.format.open_memmap(resolved, mode="r")
+        except Exception as problem:  # numpy hands the header to Python's parser, which raises a dozen kinds
+            raise ValueError(f"{resolved} is not a plain array: {problem}.") from problem
 
     def subfolder(self) -> Path:
         """Make and return a new empty folder inside, for example for the arrays of one decode job."""

@@ -24,8 +24,8 @@ def describe_environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "torch": str(torch.__version__),
         "packages": {name: package_version(name) for name in required_packages()},
-        "devices": [_describe_cpu(), *_describe_cuda_devices(torch)],
-        "advice": _advice(torch),
+        "devices": [_describe_cpu(), *cuda_devices(torch)],
+        "advice": advice(torch),
     }
 
 
@@ -56,7 +56,8 @@ def _describe_cpu() -> dict[str, Any]:
     return {"id": "cpu", "name": f"{name}, {os.cpu_count()} cores", "memory_bytes": memory}
 
 
-def _describe_cuda_devices(torch: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a module
+def cuda_devices(torch: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - a module
+    """Return id, name and memory of every graphics card that `torch` can use."""
     if not torch.cuda.is_available():
         return []
     described = []
@@ -66,7 +67,8 @@ def _describe_cuda_devices(torch: Any) -> list[dict[str, Any]]:  # noqa: ANN401 
     return described
 
 
-def _advice(torch: Any) -> list[str]:  # noqa: ANN401 - a module
+def advice(torch: Any) -> list[str]:  # noqa: ANN401 - a module
+    """Return sentences for the user about graphics cards that are there but cannot be used."""
     if torch.cuda.is_available():
         return [_architecture_advice(torch, index) for index in _unsupported_devices(torch)]
     if shutil.which("nvidia-smi") is None:

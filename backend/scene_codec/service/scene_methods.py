@@ -1,4 +1,7 @@
-"""The methods of the real service: each calls the public API and turns its answer into plain JSON values."""
+"""The methods of the real service: each calls the public API and turns its answer into plain JSON values.
+
+The public API is loaded at its first use, so that the server's process starts at once and stays small.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from scene_codec import api
+import scene_codec
 from scene_codec.errors import Cancelled, InvalidRequestError, SceneCodecError
 from scene_codec.progress import Progress
 from scene_codec.service import protocol
@@ -26,7 +29,7 @@ from scene_codec.service.scene_arrays import read_object, write_object
 def encode(params: EncodeParams, progress: Progress) -> object:
     """Encode the host's objects into a new file."""
     output = absolute_path("output", params.output)
-    report = api.encode(
+    report = scene_codec.encode(
         [read_object(item) for item in params.objects],
         output,
         codec=params.codec,
@@ -43,7 +46,9 @@ def add(params: AddParams, progress: Progress) -> object:
     file = absolute_path("file", params.file)
     output = None if params.output is None else absolute_path("output", params.output)
     inputs = [read_object(item) for item in params.objects]
-    return msgspec.to_builtins(api.add(file, inputs, output=output, device=params.device, progress=progress))
+    return msgspec.to_builtins(
+        scene_codec.add(file, inputs, output=output, device=params.device, progress=progress)
+    )
 
 
 def decode(params: DecodeParams, progress: Progress) -> object:
@@ -62,7 +67,9 @@ def _decode_each(params: DecodeParams, progress: Progress, failures: list[dict[s
     file = absolute_path("file", params.file)
     done: set[str] = set()
     try:
-        for scene_object in api.decode(file, only=params.only, device=params.device, progress=progress):
+        for scene_object in scene_codec.decode(
+            file, only=params.only, device=params.device, progress=progress
+        ):
             yield scene_object
             done.add(scene_object.name)
         return
@@ -71,12 +78,14 @@ def _decode_each(params: DecodeParams, progress: Progress, failures: list[dict[s
     except SceneCodecError as problem:
         first_problem = problem
     # One object is damaged. The rest is decoded one by one, which costs the decoder's start for each.
-    names = params.only if params.only is not None else [item.name for item in api.inspect(file).objects]
+    names = (
+        params.only if params.only is not None else [item.name for item in scene_codec.inspect(file).objects]
+    )
     left = [name for name in dict.fromkeys(names) if name not in done]
     for index, name in enumerate(left):
         part = progress.part(index / len(left), (index + 1) / len(left), "decode")
         try:
-            yield from api.decode(file, only=[name], device=params.device, progress=part)
+            yield from scene_codec.decode(file, only=[name], device=params.device, progress=part)
             done.add(name)
         except Cancelled:
             raise
@@ -88,12 +97,12 @@ def _decode_each(params: DecodeParams, progress: Progress, failures: list[dict[s
 
 def inspect(params: InspectParams) -> object:
     """Tell what a file holds without decoding it."""
-    return msgspec.to_builtins(api.inspect(absolute_path("file", params.file)))
+    return msgspec.to_builtins(scene_codec.inspect(absolute_path("file", params.file)))
 
 
 def describe() -> dict[str, Any]:
     """Tell what is installed here, after everything a job needs was imported."""
-    codecs: Any = msgspec.to_builtins(api.list_codecs())
+    codecs: Any = msgspec.to_builtins(scene_codec.list_codecs())
     return {**describe_environment(), "codecs": codecs}
 
 

@@ -57,5 +57,5 @@ def test_python_objects_are_never_unpickled():
     with ArrayFolder() as folder:
         path = folder.path / "objects.npy"
         np.save(path, np.array([{"a": 1}]), allow_pickle=True)
-        with pytest.raises(ValueError, match=r"(?i)object|pickle"):
+        with pytest.raises(ValueError, match="not a plain array"):
             folder.read(path)
