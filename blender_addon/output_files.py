@@ -11,6 +11,9 @@ from .jobs import JobFailedError
 
 SUFFIX = ".nscene"
 
+PATH_OPTIONS = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
+"""Options of properties that hold a path; without it, later Blenders paint `//` paths red."""
+
 
 def absolute(filepath: str) -> Path:
     """Return a Blender path ("//beside/the.blend" too) as an absolute one, or raise `JobFailedError`."""

@@ -61,16 +61,17 @@ class SCENE_CODEC_PT_jobs(_SidebarPanel, bpy.types.Panel):
     bl_idname = "SCENE_CODEC_PT_jobs"
     bl_label = "Jobs"
 
-    def draw(self, _context: bpy.types.Context) -> None:
+    def draw(self, context: bpy.types.Context) -> None:
         """Draw each job with its progress or its result, newest first."""
         layout = self.layout
         listed = jobs.listed()
         if not listed:
             layout.label(text="No jobs yet", icon="INFO")
+        width = _characters_in(context)
         for job in listed:
             box = layout.box()
             if job.finished:
-                _draw_finished(box, job)
+                _draw_finished(box, job, width)
             else:
                 _draw_running(box, job)
         row = layout.row(align=True)
@@ -92,12 +93,12 @@ def _draw_running(box: bpy.types.UILayout, job: jobs.Job) -> None:
         box.label(text=f"About {duration_words(job.remaining_s)} left")
 
 
-def _draw_finished(box: bpy.types.UILayout, job: jobs.Job) -> None:
+def _draw_finished(box: bpy.types.UILayout, job: jobs.Job, width: int) -> None:
     box.label(text=job.title, icon=STATE_ICONS[job.state])
     if job.state is jobs.JobState.FAILED:
         column = box.column(align=True)
         column.alert = True
-        for line in wrap(job.error):
+        for line in wrap(job.error, width):
             column.label(text=line)
     elif job.state is jobs.JobState.CANCELLED:
         box.label(text=job.message)
@@ -106,7 +107,7 @@ def _draw_finished(box: bpy.types.UILayout, job: jobs.Job) -> None:
     elif job.kind == "decode":
         count = len(job.result["objects"])
         box.label(text=f"{count} object{'s' * (count != 1)} restored")
-    _draw_failures(box, job.result.get("failures", []))
+    _draw_failures(box, job.result.get("failures", []), width)
 
 
 def _draw_encoded(box: bpy.types.UILayout, result: dict[str, Any]) -> None:
@@ -122,10 +123,10 @@ def _draw_encoded(box: bpy.types.UILayout, result: dict[str, Any]) -> None:
         column.label(text=f"and {hidden} more")
 
 
-def _draw_failures(box: bpy.types.UILayout, failures: list[dict[str, str]]) -> None:
+def _draw_failures(box: bpy.types.UILayout, failures: list[dict[str, str]], width: int) -> None:
     column = box.column(align=True)
     for failure in failures[:SHOWN_FAILURES]:
-        for number, line in enumerate(wrap(f"{failure['name']}: {failure['reason']}")):
+        for number, line in enumerate(wrap(f"{failure['name']}: {failure['reason']}", width - 4)):
             column.label(text=line, icon="BLANK1" if number else "ERROR")
     if len(failures) > SHOWN_FAILURES:
         column.label(text=f"and {len(failures) - SHOWN_FAILURES} more")
@@ -139,8 +140,14 @@ def _draw_backend_line(layout: bpy.types.UILayout) -> None:
     layout.label(text=f"Backend {greeting['version']}, torch {greeting['torch']}", icon="RADIOBUT_ON")
 
 
-def wrap(text: str, width: int = 44) -> list[str]:
-    """Return the text in lines that fit the sidebar; labels do not wrap by themselves."""
+def _characters_in(context: bpy.types.Context) -> int:
+    """Return about how many characters fit into a line of a box in this region."""
+    pixels = context.region.width / context.preferences.system.ui_scale
+    return max(int((pixels - 60) / 6.2), 12)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return the text in lines of `width` characters; labels do not wrap by themselves."""
     lines = [""]
     for word in text.split():
         # A path without spaces has to be cut somewhere.

@@ -7,6 +7,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, PointerProperty, StringProperty
 
 from . import backend_session, jobs
+from .output_files import PATH_OPTIONS
 
 DEFAULT_PRESET = "DEFAULT"
 
@@ -35,8 +36,11 @@ class SCENE_CODEC_PG_settings(bpy.types.PropertyGroup):
         description="The .nscene file to write",
         subtype="FILE_PATH",
         default="//scene.nscene",
+        options=PATH_OPTIONS,
     )
-    input_path: StringProperty(name="Input", description="The .nscene file to read", subtype="FILE_PATH")
+    input_path: StringProperty(
+        name="Input", description="The .nscene file to read", subtype="FILE_PATH", options=PATH_OPTIONS
+    )
     preset: EnumProperty(name="Preset", description="How much time buys how small a file", items=_presets)
     apply_modifiers: BoolProperty(
         name="Apply Modifiers",

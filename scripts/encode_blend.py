@@ -1,11 +1,11 @@
 """Encodes every mesh, curve, text and metaball of a `.blend` file into one `.nscene` file, without a window.
 
-    python scripts/encode_blend.py scene.blend -o scene.nscene            (a Python that has the bpy wheel)
-    blender --background --python scripts/encode_blend.py -- scene.blend -o scene.nscene
+    python scripts/encode_blend.py scene.blend -o scene.nscene        (a Python that has the bpy wheel)
+    blender --background --factory-startup --python scripts/encode_blend.py -- scene.blend -o scene.nscene
 
-The add-on of this checkout is used, not an installed one. The backend runs in the Python named by the environment
-variable SCENE_CODEC_BACKEND_PYTHON, else in the checkout's own `.venv`. Options are those of
-`blender --command scene_codec encode`; `--help` lists them.
+The add-on of this checkout is used, so an installed one must not be enabled (`--factory-startup`). The
+backend runs in the Python named by the environment variable SCENE_CODEC_BACKEND_PYTHON, else in the checkout's
+own `.venv`. Options are those of `blender --command scene_codec encode`; `--help` lists them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ..bridges import host_record
 from ..bridges.host_record import HostRecord
 from ..bridges.mesh_bridge import MeshArrays, check_arrays
 from ..bridges.scene_writer import DecodedObject, SceneWriter
-from ..output_files import absolute, check_readable
+from ..output_files import PATH_OPTIONS, absolute, check_readable
 from ..preferences import cache_folder, chosen_device, locate_backend
 from ..scene_properties import remember_result
 from .encode import failure_words
@@ -50,7 +50,10 @@ def _decode_steps(job: jobs.Job, request: DecodeRequest, scene_name: str) -> job
                 "folder": str(folder.subfolder()),
                 "device": request.device,
             }
-            result = yield from backend_session.call(job, locate_backend, protocol.DECODE, params)
+            try:
+                result = yield from backend_session.call(job, locate_backend, protocol.DECODE, params)
+            except jobs.JobFailedError as failure:
+                raise jobs.JobFailedError(f"{path.name}: {failure}") from failure
             failures.extend(result["failures"])
             for answer in result["objects"]:
                 yield jobs.Step.MORE
@@ -124,7 +127,7 @@ class SCENE_CODEC_OT_decode_file(JobOperator, bpy.types.Operator):
     bl_label = "Decode File"
     bl_options = {"UNDO"}  # no REGISTER: redoing a decode to change a setting would freeze the window
 
-    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"} | PATH_OPTIONS)
     directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
     only: StringProperty(

@@ -13,7 +13,7 @@ from ..array_files import ArrayFolder
 from ..bridges.host_record import DataReference
 from ..bridges.mesh_bridge import UnreadableObjectError
 from ..bridges.scene_reader import SceneReader, find_object, reference_to
-from ..output_files import check_writable, with_suffix
+from ..output_files import PATH_OPTIONS, check_writable, with_suffix
 from ..preferences import cache_folder, chosen_device, locate_backend
 from ..scene_properties import chosen_preset, remember_result
 from .job_operator import JobOperator
@@ -63,11 +63,14 @@ def _encode_steps(job: jobs.Job, request: EncodeRequest, scene_name: str) -> job
             except UnreadableObjectError as problem:
                 failures.append({"name": reference.name, "reason": str(problem)})
         if not records:
-            raise jobs.JobFailedError(f"None of the objects can be stored. {failure_words(failures)}")
+            raise jobs.JobFailedError(f"None of the objects could be stored. {failure_words(failures)}")
         params = _request_params(request, records)
         job.report(0.0, "Sent to the backend")
         report = yield from backend_session.call(job, locate_backend, protocol.ENCODE, params)
-    job.result = {**report, "failures": [*failures, *report["failures"]]}
+    failures.extend(report["failures"])
+    if not report["objects"]:
+        raise jobs.JobFailedError(f"None of the objects could be stored. {failure_words(failures)}")
+    job.result = {**report, "failures": failures}
 
 
 def _request_params(request: EncodeRequest, records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -87,7 +90,7 @@ def _request_params(request: EncodeRequest, records: list[dict[str, Any]]) -> di
 
 def failure_words(failures: list[dict[str, str]], limit: int = 5) -> str:
     """Return the first few failures as one line of text."""
-    words = " ".join(f"{failure['name']}: {failure['reason']}" for failure in failures[:limit])
+    words = " ".join(f"{failure['name']}: {failure['reason'].rstrip('.')}." for failure in failures[:limit])
     return words + (f" And {len(failures) - limit} more." if len(failures) > limit else "")
 
 
@@ -114,7 +117,7 @@ class SCENE_CODEC_OT_encode_selected(JobOperator, bpy.types.Operator):
     bl_label = "Encode Selected"
     bl_options = {"REGISTER"}
 
-    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"} | PATH_OPTIONS)
     codec: StringProperty(name="Codec", description="Empty: the backend's default", options={"SKIP_SAVE"})
     preset: StringProperty(name="Preset", description="Empty: the preset of the panel", options={"SKIP_SAVE"})
     settings: StringProperty(

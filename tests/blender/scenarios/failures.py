@@ -214,7 +214,7 @@ def objects_without_a_surface_are_named(laboratory: Laboratory) -> None:
     light = bpy.context.object
     path = laboratory.path("none.nscene")
     words = failure_of(bpy.ops.scene_codec.encode_selected, filepath=path)
-    assert "None of the objects can be stored. Point: A light has no surface." in words
+    assert "None of the objects could be stored. Point: A light has no surface." in words
     assert not Path(path).exists()
     bpy.ops.mesh.primitive_cube_add()
     cube = bpy.context.object

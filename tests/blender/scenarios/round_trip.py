@@ -1,7 +1,7 @@
 """Scenes that go through a file and come back, with a backend that stores the arrays as they are.
 
-What the real codec loses is not at stake here, so everything is compared exactly, or to float32 where a matrix
-was taken apart into location, rotation and scale.
+What the real codec loses is not at stake here, so everything is compared exactly, or to float32 where a
+matrix was taken apart into location, rotation and scale.
 """
 
 import bmesh

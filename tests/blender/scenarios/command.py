@@ -1,0 +1,72 @@
+"""`blender --command scene_codec`, called as the function that Blender calls: bpy has no command line."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import bpy
+
+from scenarios.laboratory import Laboratory
+
+
+def help_teaches_the_command(laboratory: Laboratory) -> None:
+    for arguments in (["--help"], ["encode", "--help"], ["decode", "--help"]):
+        code, out, _ = _run(laboratory, *arguments)
+        assert code == 0
+        assert "blender --command scene_codec" in out
+    assert "decode scene.nscene -o restored.blend" in _run(laboratory, "--help")[1]
+
+
+def wrong_arguments_give_two(laboratory: Laboratory) -> None:
+    for arguments in ([], ["encode"], ["decode", "x.nscene"], ["paint"]):
+        code, _, err = _run(laboratory, *arguments)
+        assert code == 2
+        assert "usage:" in err
+
+
+def a_blend_file_goes_into_a_set_and_comes_back_as_one(laboratory: Laboratory) -> None:
+    blend, stored, restored = map(laboratory.path, ("größe.blend", "größe.nscene", "zurück.blend"))
+    bpy.ops.mesh.primitive_monkey_add()
+    bpy.ops.mesh.primitive_cube_add(location=(5, 0, 0))
+    bpy.ops.object.light_add()
+    bpy.ops.wm.save_as_mainfile(filepath=blend)
+    bpy.ops.wm.read_homefile(use_empty=True)
+    code, out, err = _run(laboratory, "encode", blend, "-o", stored, "--json")
+    assert code == 0, err
+    assert {stored["name"] for stored in json.loads(out)["objects"]} == {"Suzanne", "Cube"}
+    bpy.ops.wm.read_homefile(use_empty=True)
+    code, _, err = _run(laboratory, "decode", stored, "-o", restored)
+    assert code == 0, err
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.open_mainfile(filepath=restored)
+    assert set(bpy.data.objects.keys()) == {"Suzanne", "Cube"}
+    assert bpy.data.objects["Cube"].location.x == 5
+
+
+def what_was_left_out_gives_one(laboratory: Laboratory) -> None:
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.ops.object.light_add()
+    path = laboratory.path("x.nscene")
+    code, _, err = _run(laboratory, "encode", "-o", path, "--objects", "Cube", "Point")
+    assert code == 1
+    assert "Left out: Point: A light has no surface." in err
+    assert Path(path).exists()
+    code, _, err = _run(laboratory, "encode", "-o", path, "--objects", "Kube")
+    assert code == 1
+    assert "no object named Kube" in err
+    assert (
+        _run(laboratory, "decode", laboratory.path("none.nscene"), "-o", laboratory.path("x.blend"))[0] == 1
+    )
+    assert not Path(laboratory.path("x.blend")).exists()
+    code, _, err = _run(laboratory, "encode", laboratory.path("none.blend"), "-o", path)
+    assert code == 1
+    assert "none.blend" in err
+
+
+def _run(laboratory: Laboratory, *arguments: str) -> tuple[int, str, str]:
+    """Return exit code, standard output and standard error of the command."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = laboratory.part("commands").run(list(arguments))
+    return code, out.getvalue(), err.getvalue()
