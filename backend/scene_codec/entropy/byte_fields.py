@@ -52,6 +52,10 @@ class ByteReader:
         self.position = end
         return taken
 
+    def since(self, start: int) -> bytes:
+        """Return the bytes from position `start` up to here."""
+        return self._data[start : self.position]
+
     def rest(self) -> bytes:
         """Return all bytes that are left."""
         return self.take(len(self._data) - self.position)

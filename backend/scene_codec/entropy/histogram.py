@@ -41,14 +41,17 @@ def fit_histogram(values: NDArray[np.int64], repeats: NDArray[np.int64]) -> Symb
         return None
     frequencies = np.zeros(size, np.int64)
     frequencies[values - low] = repeats
-    tables = [
-        _table_of_levels(low, _levels(frequencies, bits), bits) for bits in range(MAX_MANTISSA_BITS + 1)
-    ]
+    tables = []
+    for mantissa_bits in range(MAX_MANTISSA_BITS + 1):
+        levels = _levels(frequencies, mantissa_bits)
+        description = _describe(low, levels, mantissa_bits)
+        tables.append(SymbolTable(low, _counts(levels, mantissa_bits), description))
     return min(tables, key=lambda table: 8 * len(table.description) + table.cost_bits(values, repeats))
 
 
 def read_histogram(reader: ByteReader) -> SymbolTable:
     """Return the table behind its first byte. Raises `CorruptFileError` when it breaks a rule."""
+    start = reader.position - 1
     low = reader.signed_varint()
     size = reader.varint() + 1
     mantissa_bits = reader.byte()
@@ -68,7 +71,7 @@ def read_histogram(reader: ByteReader) -> SymbolTable:
         raise CorruptFileError("A stored histogram has a frequency that is out of bounds.")
     if int(levels.max()) == 0:
         raise CorruptFileError("A stored histogram is empty.")
-    return _table_of_levels(low, levels, mantissa_bits)
+    return SymbolTable(low, _counts(levels, mantissa_bits), reader.since(start))
 
 
 def _levels(frequencies: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:
@@ -79,16 +82,18 @@ def _levels(frequencies: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.in
     return np.where(frequencies > 0, 1 + (exponents << mantissa_bits) + mantissas, 0)
 
 
-def _table_of_levels(low: int, levels: NDArray[np.int64], mantissa_bits: int) -> SymbolTable:
-    exponents = np.maximum(levels - 1, 0) >> mantissa_bits
-    mantissas = (np.maximum(levels - 1, 0) & (1 << mantissa_bits) - 1) + (1 << mantissa_bits)
-    weights = np.where(levels > 0, mantissas << exponents, 0).astype(np.uint64)
+def _counts(levels: NDArray[np.int64], mantissa_bits: int) -> NDArray[np.int64]:
+    """Return the counts that levels stand for, the escape's included."""
+    codes = np.maximum(levels - 1, 0)
+    mantissas = (codes & (1 << mantissa_bits) - 1) + (1 << mantissa_bits)
+    weights = np.where(levels > 0, mantissas << (codes >> mantissa_bits), 0)
+    return counts_from_weights(np.append(weights, 0).astype(np.uint64))
+
+
+def _describe(low: int, levels: NDArray[np.int64], mantissa_bits: int) -> bytes:
+    """Return the stored form of a histogram."""
     differences = np.diff(levels, prepend=0)
     model = fit_parametric(*histogram_of(differences))
     stream = encode_symbols([(differences, model.table())])
     head = bytes([HISTOGRAM_HEAD]) + signed_varint(low) + varint(len(levels) - 1) + bytes([mantissa_bits])
-    return SymbolTable(
-        low,
-        counts_from_weights(np.append(weights, np.uint64(0))),
-        head + model.to_bytes() + varint(len(stream)) + stream,
-    )
+    return head + model.to_bytes() + varint(len(stream)) + stream

@@ -3,8 +3,8 @@
 A stream is a binary fraction, most significant byte first, with trailing zero bytes left out. The encoder
 takes, from the interval that identifies the symbols, the number with the most trailing zero bytes, so that a
 stream is at most two bytes longer than the information in it. The decoder accepts that one spelling only: it
-encodes what it decoded once more and compares, which costs a tenth of the decoding and finds every truncated
-or extended stream.
+encodes what it decoded once more and compares, at a fraction of the cost. That refuses foreign bytes
+at the end and most damage; finding all damage is the work of the container's checksums.
 
 Range coder: constriction (R. Bamler, arXiv 2201.01741), 64-bit state, 32-bit words. Specified in
 docs/FORMAT.md.
