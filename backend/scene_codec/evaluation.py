@@ -11,7 +11,7 @@ import os
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,22 +143,7 @@ def evaluate(
     paths = [reference] if isinstance(reference, str | Path) else list(reference)
     references, unreadable = _index(find_mesh_files(paths))
     decoding = _TimedDecoding(Path(file), summary, references, device, progress)
-    evaluated: dict[str, ObjectEvaluation] = {}
-    failures: list[ObjectFailure] = []
-    with open_pool(_where(len(summary.objects))) as pool:
-        outcomes = pool.map_unordered(
-            _compare, decoding.jobs(samples, seed), Needs(), progress.check_cancelled
-        )
-        for outcome in outcomes:
-            name = outcome.job.decoded.name
-            if outcome.result is not None:
-                evaluated[name] = outcome.result
-            else:
-                failures.append(
-                    ObjectFailure(name=name, reason=outcome.failure or "it could not be compared")
-                )
-            done = len(evaluated) + len(failures)
-            progress.update(done / max(len(summary.objects), 1), name)
+    evaluated, failures = _compare_all(decoding.jobs(samples, seed), len(summary.objects), progress)
     names = [item.name for item in summary.objects]
     objects = tuple(evaluated[name] for name in names if name in evaluated)
     binary = sum(item.binary_bytes for item in objects)
@@ -182,6 +167,25 @@ def evaluate(
         without_reference=tuple(name for name in names if name not in references),
         failures=(*unreadable, *sorted(failures, key=lambda failure: names.index(failure.name))),
     )
+
+
+def _compare_all(
+    jobs: Iterable[_Comparison], count: int, progress: Progress
+) -> tuple[dict[str, ObjectEvaluation], list[ObjectFailure]]:
+    """Run the comparisons of up to `count` objects; return the results by name, and what failed."""
+    evaluated: dict[str, ObjectEvaluation] = {}
+    failures: list[ObjectFailure] = []
+    with open_pool(_where(count)) as pool:
+        for outcome in pool.map_unordered(_compare, jobs, Needs(), progress.check_cancelled):
+            name = outcome.job.decoded.name
+            if outcome.result is not None:
+                evaluated[name] = outcome.result
+            else:
+                failures.append(
+                    ObjectFailure(name=name, reason=outcome.failure or "it could not be compared")
+                )
+            progress.update((len(evaluated) + len(failures)) / max(count, 1), name)
+    return evaluated, failures
 
 
 class _TimedDecoding:
