@@ -10,6 +10,7 @@ then given its final name; whatever fails or is cancelled on the way leaves thin
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import os
@@ -275,7 +276,7 @@ class Installation:
             env=clean_environment(),
             **separate_process_options(),
         )
-        last_lines = []
+        lines: collections.deque[str] = collections.deque(maxlen=50)
         try:
             self._watch(lambda: kill_group(process))
             assert process.stdout is not None
@@ -283,7 +284,7 @@ class Installation:
                 for line in process.stdout:
                     text = line.decode("utf-8", "replace").rstrip()
                     self._lines.put(text)
-                    last_lines = [*last_lines[-4:], text]
+                    lines.append(text)
             exit_code = process.wait()
         finally:
             self._watch(None)
@@ -292,8 +293,7 @@ class Installation:
                 process.wait()
         self._check_cancelled()
         if exit_code != 0:
-            text = f"{self.stage} failed: {' / '.join(last_lines)}"
-            raise BackendError("installation-failed", text, "The lines above say more.")
+            raise BackendError("installation-failed", f"{self.stage} failed: {reason_in(list(lines))}")
 
     def _enter(self, stage: str) -> None:
         self._check_cancelled()
@@ -310,6 +310,15 @@ class Installation:
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():
             raise _Cancelled
+
+
+def reason_in(lines: list[str]) -> str:
+    """Return the lines of pip's or uv's output that tell why it failed: a few from its first error on."""
+    filled = [line.strip() for line in lines if line.strip()]
+    for number, line in enumerate(filled):
+        if line.lower().startswith(("error", "×")):
+            return " / ".join(filled[number : number + 6])
+    return " / ".join(filled[-4:])
 
 
 def torch_index(device: Device) -> str | None:
