@@ -74,6 +74,7 @@ class AutoDecoder(nn.Module):
         rows = padded.reshape(len(features), -1).t()
         blocks = list(self.blocks)[self.blocks_before_support :]
         for block, neighbours in zip(blocks, support.neighbours, strict=True):
+            assert isinstance(block, nn.Conv3d)
             columns = rows.index_select(0, neighbours.flatten()).view(len(neighbours), 27 * rows.shape[1])
             weight = block.weight.flatten(2).permute(0, 2, 1).flatten(1)
             rows = F.gelu(F.linear(columns, weight, block.bias)).view(

@@ -28,6 +28,9 @@ class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     widths: tuple[Annotated[int, msgspec.Meta(ge=1, le=256)], ...] = ()
     """Channels after each doubling of the resolution; empty means chosen from the number of meshes."""
 
+    latents: Literal["free", "encoded"] = "free"
+    """free: parameters (auto-decoder); encoded: a network's output (auto-encoder, for comparison)."""
+
     head: Literal["pointwise", "convolution"] = "pointwise"
     """Last layer: pointwise allows training near the surface alone; convolution (3^3) is the paper's."""
 

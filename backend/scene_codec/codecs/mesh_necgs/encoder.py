@@ -58,14 +58,14 @@ def encode_set(objects: Sequence[SceneObject], settings: MeshNecgsSettings, cont
         failures += unfitted
         _require_some(fitted, failures)
         generator = torch.Generator().manual_seed(settings.seed)
-        model = SetModel(decoder_shape(settings, len(fitted)), settings, len(fitted), generator)
+        model = SetModel(decoder_shape(settings, len(fitted)), settings, grids, generator)
         model.to(context.device)
         supervision = make_supervision(grids, settings, context.device, generator)
         schedule = Schedule.of_set(settings, len(fitted))
         trainer = Trainer(model, supervision, settings, schedule, generator)
         trainer.run(context.progress.part(FIT_SHARE, TRAINED_SHARE, "training"), folder / "checkpoint.pt")
+        shared, latents = _code_shared(model)
         grids.close()
-    shared, latents = _code_shared(model)
     coded, empty = _code_objects(fitted, latents, SetDecoder(shared, context.device), context)
     sections = tuple(Section(kind, payload) for kind, payload in shared.items())
     return CodedSet(shared=sections, objects=coded, failures=(*failures, *empty))
@@ -89,6 +89,7 @@ def add_to_set(
         latent_channels=architecture.latent_channels,
         widths=architecture.widths,
         deformation=architecture.outputs > 1,
+        latents="free",
         head="pointwise" if architecture.pointwise_head else "convolution",
         supervision="near-surface" if architecture.pointwise_head else "dense",
         quantiser="fixed" if set(decoder.coding.steps) == {PAPER_STEP} else "learned",
@@ -99,7 +100,7 @@ def add_to_set(
         failures += unfitted
         _require_some(fitted, failures)
         generator = torch.Generator().manual_seed(settings.seed)
-        model = SetModel(architecture.shape, settings, len(fitted), generator)
+        model = SetModel(architecture.shape, settings, grids, generator)
         model.use_latent_steps(decoder.coding.steps)
         model.to(context.device)
         supervision = make_supervision(grids, settings, context.device, generator)
@@ -107,8 +108,8 @@ def add_to_set(
         weights: dict[str, Tensor] = dict(decoder.network.named_parameters())
         trainer = Trainer(model, supervision, settings, schedule, generator, frozen_weights=weights)
         trainer.run(context.progress.part(FIT_SHARE, TRAINED_SHARE, "optimising"), folder / "checkpoint.pt")
+        latents = _round_latents(model)
         grids.close()
-    latents = _round_latents(model)
     coded, empty = _code_objects(fitted, latents, decoder, context)
     return CodedSet(shared=(), objects=coded, failures=(*failures, *empty))
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
+from scene_codec.codecs.mesh_necgs.supervision import GridSource
 from scene_codec.entropy.quantisers import QuantisationStep
 from scene_codec.entropy.rate import RateModel
 from scene_codec.entropy.straight_through import NECGS_LEVELS_PER_UNIT, LearnedStep, quantise_clamped
 from scene_codec.networks.auto_decoder import AutoDecoder
 from scene_codec.networks.decoder_shape import LATENT_RESOLUTION, DecoderShape, doublings
+from scene_codec.networks.grid_encoder import GridEncoder
 from scene_codec.networks.surface_support import SurfaceSupport
 
 INITIAL_LATENT_DEVIATION = 1.0 / 3.0
@@ -52,15 +55,17 @@ class Rounded(NamedTuple):
 class SetModel(nn.Module):
     """The parameters of one set and the way they are rounded; the loss lives elsewhere.
 
-    latents : (n, c, 4, 4, 4) float32 parameter
+    latents : (n, c, 4, 4, 4) float32 parameter; unused when an encoder makes the latents from the grids
     """
 
     def __init__(
-        self, shape: DecoderShape, settings: MeshNecgsSettings, count: int, generator: torch.Generator
+        self, shape: DecoderShape, settings: MeshNecgsSettings, grids: GridSource, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.decoder = AutoDecoder(shape, generator)
-        self.latents = nn.Parameter(initial_latents(shape, count, generator))
+        self.latents = nn.Parameter(initial_latents(shape, len(grids), generator))
+        self.encoder = GridEncoder(shape, generator) if settings.latents == "encoded" else None
+        self._grids = grids
         self.latent_rate = RateModel(shape.latent_channels).requires_grad_(False)
         self.weight_steps: nn.ModuleList | None = None
         self.latent_steps: LearnedStep | None = None
@@ -82,11 +87,21 @@ class SetModel(nn.Module):
 
     def rounded_latents(self, ids: Sequence[int]) -> Rounded:
         """Return the rounded latents (n, c, 4, 4, 4) of some meshes, and the same in steps as (n, 64, c)."""
-        rows = self.latents[list(ids)].flatten(2).transpose(1, 2)
+        blocks = self.latents[list(ids)] if self.encoder is None else self._encoded(self.encoder, ids)
+        rows = blocks.flatten(2).transpose(1, 2)
         rounded = _rounded(rows, self.latent_steps)
         side = LATENT_RESOLUTION
         blocks = rounded.values.transpose(1, 2).reshape(len(rows), -1, side, side, side)
         return Rounded(blocks, rounded.in_steps)
+
+    def _encoded(self, encoder: nn.Module, ids: Sequence[int]) -> Tensor:
+        """Return what the encoder makes of some meshes' grids, (n, c, 4, 4, 4)."""
+        device = self.latents.device
+        blocks = []
+        for index in ids:  # one at a time: a whole set of grids does not fit into memory
+            grid = torch.from_numpy(self._grids[index].astype(np.float32)).to(device)
+            blocks.append(encoder(grid.permute(3, 0, 1, 2)[None]))
+        return torch.cat(blocks)
 
     def decode(
         self, weights: dict[str, Tensor], latents: Tensor, supports: Sequence[SurfaceSupport] | None

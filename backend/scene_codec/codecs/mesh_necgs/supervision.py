@@ -24,7 +24,10 @@ steady."""
 
 OUTER_BAND_WEIGHT = 0.3
 SATURATED_WEIGHT = 0.3
-FAR_BLOCK_SIDE = 4
+BLOCK_SIDE = 4
+SITES_PER_STEP = 8000
+"""Of a larger surface each step sees random blocks; more sites cost time in proportion and teach less each."""
+
 FAR_BLOCK_SHARE = 0.02
 """Share of blocks away from the surface that each step looks at, so that nothing grows there."""
 
@@ -106,16 +109,22 @@ class NearSurfaceSupervision:
             self._grown[index] = parents(wrong).cpu()
 
     def _wanted(self, index: int) -> Tensor:
-        """Return the sites of this step: all near ones, and random blocks elsewhere."""
+        """Return the sites of this step: the near ones, or random blocks of them, and random blocks elsewhere."""
         near = self._near[index].to(self._device)
         if index in self._grown:
             near = near | self._grown[index].to(self._device)
-        blocks = len(near) // FAR_BLOCK_SIDE
-        chosen = torch.rand(blocks**3, generator=self._generator) < FAR_BLOCK_SHARE
-        far = chosen.view(blocks, blocks, blocks).to(self._device)
+        draws = torch.rand((len(near) // BLOCK_SIDE) ** 3, generator=self._generator)
+        kept = min(1.0, SITES_PER_STEP / max(1, int(near.sum())))
+        far, chosen = (self._blocks(draws < share, len(near)) for share in (FAR_BLOCK_SHARE, kept))
+        return (near & chosen) | far
+
+    def _blocks(self, chosen: Tensor, side: int) -> Tensor:
+        """Return the sites (side, side, side) of the chosen blocks."""
+        blocks = side // BLOCK_SIDE
+        sites = chosen.view(blocks, blocks, blocks).to(self._device)
         for axis in range(3):
-            far = far.repeat_interleave(FAR_BLOCK_SIDE, axis)
-        return near | far
+            sites = sites.repeat_interleave(BLOCK_SIDE, axis)
+        return sites
 
     def _one(self, output: Tensor, support: SurfaceSupport, index: int) -> Tensor:
         """Return the distortion of one mesh."""

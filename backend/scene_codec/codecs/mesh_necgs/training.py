@@ -205,6 +205,8 @@ def _parameter_groups(
             parameter for name, parameter in model.named_parameters() if name.endswith("log2_step")
         ]
         groups.append({"params": list(model.decoder.parameters()), "lr": settings.learning_rate})
+        if model.encoder is not None:
+            groups.append({"params": list(model.encoder.parameters()), "lr": settings.learning_rate})
         if steps:
             groups.append({"params": steps, "lr": settings.learning_rate * STEP_RATE_FACTOR})
     return groups
