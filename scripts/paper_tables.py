@@ -2,10 +2,13 @@
 
     python scripts/paper_tables.py resolution --data FOLDER --set makehuman --limit 12
     python scripts/paper_tables.py ssim --data FOLDER --set makehuman --limit 12
+    python scripts/paper_tables.py architecture --data FOLDER --set makehuman --limit 12
     python scripts/paper_tables.py adding --data FOLDER --set makehuman --limit 12
 
-resolution: the grid at 32, 64 and 128 vertices per axis. ssim: the preset `paper` with and without its SSIM
-term. adding: a set coded as a whole, against most of it coded first and the rest added.
+resolution: the grid at 32, 64 and 128 vertices per axis.
+ssim: the preset `paper` with and without its SSIM term.
+architecture: latents as free parameters (auto-decoder), and as a network's output (auto-encoder).
+adding: a set coded as a whole, against most of it coded first and the rest added.
 """
 
 from __future__ import annotations
@@ -70,6 +73,13 @@ def ssim_table(files: Sequence[Path], options: argparse.Namespace) -> Finding:
     return compare_variants(files, options, [(preset, "ssim_weight=10"), (preset, "ssim_weight=0")])
 
 
+def architecture_table(files: Sequence[Path], options: argparse.Namespace) -> Finding:
+    """Measure the set with free latents and with those that an encoder network gives."""
+    return compare_variants(
+        files, options, [(options.preset, "latents=free"), (options.preset, "latents=encoded")]
+    )
+
+
 def compare_variants(
     files: Sequence[Path], options: argparse.Namespace, variants: Sequence[tuple[str | None, str]]
 ) -> Finding:
@@ -126,6 +136,7 @@ def subset_row(label: str, trip: RoundTrip, names: set[str]) -> dict[str, Any]:
 TABLES: dict[str, Callable[[Sequence[Path], argparse.Namespace], Finding]] = {
     "resolution": resolution_table,
     "ssim": ssim_table,
+    "architecture": architecture_table,
     "adding": adding_table,
 }
 
