@@ -33,7 +33,7 @@ class BackendLocation:
 @dataclass
 class _Session:
     client: BackendClient | None = None
-    hello: dict[str, Any] = field(default_factory=dict)
+    hello: dict[str, Any] = field(default_factory=dict)  # kept when the backend is stopped
     inboxes: dict[int, deque[BackendEvent]] = field(default_factory=dict)
 
 
@@ -41,12 +41,12 @@ _session = _Session()
 
 
 def known_codecs() -> list[dict[str, Any]]:
-    """Return the codecs the backend named when it was last greeted; empty before the first job."""
+    """Return the codecs the backend named when it was last greeted; empty before that."""
     return list(_session.hello.get("codecs", []))
 
 
 def greeting() -> dict[str, Any]:
-    """Return what the backend last said of itself: version, torch, devices; empty before the first job."""
+    """Return what the backend last said of itself: version, torch, devices; empty before that."""
     return dict(_session.hello)
 
 
@@ -57,9 +57,8 @@ def running_pid() -> int | None:
 
 
 def close(grace_s: float = 3.0) -> None:
-    """Stop the backend, if there is one, and forget what it said."""
+    """Stop the backend, if there is one."""
     client, _session.client = _session.client, None
-    _session.hello = {}
     if client is not None:
         client.close(grace_s)
 
@@ -72,14 +71,9 @@ def call(
     Raises `JobFailedError` with the backend's words when the request fails, `JobCancelledError` when the user
     stopped the job and the backend has confirmed it or was killed.
     """
-    job.check_cancelled()
+    # A backend of another version is handed no work, so that there is nothing to undo.
+    client = yield from greet(job, locate)
     try:
-        client = _connect(job, locate)
-        while client.hello is None and client.alive:
-            # A backend of another version is handed no work, so that there is nothing to undo.
-            _dispatch(client)
-            yield Step.WAIT
-            job.check_cancelled()
         request = client.submit(method, params)
     except BackendError as problem:
         raise JobFailedError(str(problem)) from problem
@@ -105,6 +99,24 @@ def call(
         del _session.inboxes[request]
         if not answered and client.alive:
             client.cancel(request)
+
+
+def greet(job: Job, locate: Callable[[], BackendLocation]) -> Generator[Step, None, BackendClient]:
+    """Start the backend if it does not run, and wait until it has said what it is.
+
+    Raises `JobFailedError` when it cannot be started or is of another version.
+    """
+    job.check_cancelled()
+    try:
+        client = _connect(job, locate)
+        while client.hello is None and client.alive:
+            _dispatch(client)
+            yield Step.WAIT
+            job.check_cancelled()
+        client.wait_until_ready(timeout_s=0.0)
+    except BackendError as problem:
+        raise JobFailedError(str(problem)) from problem
+    return client
 
 
 def _connect(job: Job, locate: Callable[[], BackendLocation]) -> BackendClient:

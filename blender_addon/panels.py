@@ -33,7 +33,9 @@ class SCENE_CODEC_PT_encode(_SidebarPanel, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(settings, "output_path")
-        layout.prop(settings, "preset")
+        row = layout.row(align=True)
+        row.prop(settings, "preset", placeholder="Default")
+        row.operator("scene_codec.list_presets", text="", icon="FILE_REFRESH")
         layout.prop(settings, "apply_modifiers")
         button = layout.operator("scene_codec.encode_selected", icon="EXPORT")
         button.filepath = settings.output_path
@@ -107,6 +109,9 @@ def _draw_finished(box: bpy.types.UILayout, job: jobs.Job, width: int) -> None:
     elif job.kind == "decode":
         count = len(job.result["objects"])
         box.label(text=f"{count} object{'s' * (count != 1)} restored")
+    elif job.kind == "greeting":
+        for line in wrap(", ".join(job.result["presets"]), width):
+            box.label(text=line)
     _draw_failures(box, job.result.get("failures", []), width)
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 SESSION = Path(__file__).with_name("panel_session.py")
 FAKE_BACKEND = CHECKOUT / "tests" / "blender" / "fake_backend.py"
-SCREEN = (1400, 900)
+SCREEN = (1200, 760)
 TIMEOUT_S = 900
 
 

@@ -4,8 +4,8 @@
     blender --background --factory-startup --python scripts/encode_blend.py -- scene.blend -o scene.nscene
 
 The add-on of this checkout is used, so an installed one must not be enabled (`--factory-startup`). The
-backend runs in the Python named by the environment variable SCENE_CODEC_BACKEND_PYTHON, else in the checkout's
-own `.venv`. Options are those of `blender --command scene_codec encode`; `--help` lists them.
+backend runs in the Python named by the environment variable SCENE_CODEC_BACKEND_PYTHON, else in the
+checkout's own `.venv`. Options are those of `blender --command scene_codec encode`; `--help` lists them.
 """
 
 from __future__ import annotations

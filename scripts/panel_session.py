@@ -17,7 +17,7 @@ import bpy
 
 MODULE = "bl_ext.user_default.scene_codec"
 TAB = "Scene Codec"
-PATIENCE_S = 300.0
+PATIENCE_S = 600.0
 TICK_S = 0.05
 LONGEST_PAUSE_S = 0.5
 """Longest time without a timer event while a job runs; software OpenGL draws a frame in up to 0.2 s."""
@@ -63,7 +63,9 @@ class Session:
         bpy.context.scene.scene_codec.output_path = "//scene.nscene"
         bpy.context.scene.scene_codec.input_path = "//scene.nscene"
         with self.over_viewport():
+            bpy.ops.view3d.view_axis(type="FRONT")
             bpy.ops.view3d.view_all()
+            bpy.ops.view3d.zoom(delta=-2)
         yield 1.0
         self.passed.append("the N key shows the tab")
         yield from self.picture("panel")
@@ -103,6 +105,7 @@ class Session:
     def encode_and_decode(self) -> Pauses:
         """Encode by a click, delete, decode by a click, undo, redo."""
         self.use_backend(self.plan["real_backend"] or self.plan["backends"]["well"])
+        bpy.context.scene.scene_codec.preset = "fast"
         before = _places()
         yield from self.click("scene_codec.clear_jobs")
         yield from self.click("scene_codec.encode_selected")
@@ -145,16 +148,18 @@ class Session:
         yield from self.undo()
 
     def preferences_are_drawn(self) -> Pauses:
-        """Open the add-on's preferences."""
+        """Turn the viewport into the preferences, which have a window of their own otherwise."""
+        os.environ.pop("SCENE_CODEC_BACKEND_PYTHON")
         bpy.context.preferences.active_section = "ADDONS"
         bpy.context.window_manager.addon_search = "Neural Scene"
-        bpy.ops.screen.userpref_show()
+        area = self.area()
+        area.type = "PREFERENCES"
         yield 1.0
-        with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
-            bpy.ops.preferences.addon_expand(module=MODULE)
-        os.environ.pop("SCENE_CODEC_BACKEND_PYTHON")
+        bpy.ops.preferences.addon_expand(module=MODULE)
+        area.tag_redraw()
         yield 2.0
         yield from self.picture("preferences")
+        assert self.part("preferences").backend_python() is None
         self.passed.append("the preferences are drawn")
 
     def use_backend(self, python: str) -> None:

@@ -15,7 +15,7 @@ from ..bridges.mesh_bridge import UnreadableObjectError
 from ..bridges.scene_reader import SceneReader, find_object, reference_to
 from ..output_files import PATH_OPTIONS, check_writable, with_suffix
 from ..preferences import cache_folder, chosen_device, locate_backend
-from ..scene_properties import chosen_preset, remember_result
+from ..scene_properties import remember_result
 from .job_operator import JobOperator
 
 
@@ -144,7 +144,7 @@ class SCENE_CODEC_OT_encode_selected(JobOperator, bpy.types.Operator):
                 objects=tuple(reference_to(obj) for obj in context.selected_objects),
                 filepath=with_suffix(self.filepath),
                 codec=self.codec,
-                preset=self.preset or chosen_preset(context.scene),
+                preset=self.preset or context.scene.scene_codec.preset,
                 settings=parse_settings(self.settings),
                 device=chosen_device(),
                 apply_modifiers=self.apply_modifiers,

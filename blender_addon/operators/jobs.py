@@ -8,8 +8,8 @@ from bpy.app.handlers import persistent
 from bpy.props import IntProperty
 
 from .. import backend_session, jobs
-from ..preferences import backend_log_path
-from .job_operator import redraw
+from ..preferences import backend_log_path, locate_backend
+from .job_operator import JobOperator, redraw
 
 
 class SCENE_CODEC_OT_cancel_job(bpy.types.Operator):
@@ -40,6 +40,27 @@ class SCENE_CODEC_OT_clear_jobs(bpy.types.Operator):
         jobs.clear_finished()
         redraw(context)
         return {"FINISHED"}
+
+
+class SCENE_CODEC_OT_list_presets(JobOperator, bpy.types.Operator):
+    """Start the backend and ask it which presets it has"""
+
+    bl_idname = "scene_codec.list_presets"
+    bl_label = "List Presets"
+    bl_options = {"INTERNAL"}
+
+    def start_job(self, _context: bpy.types.Context) -> jobs.Job:
+        """Enter a job that only greets the backend."""
+        return jobs.start("greeting", "List the presets", _greet_steps)
+
+    def finish(self, _context: bpy.types.Context, job: jobs.Job) -> None:
+        """Tell their names."""
+        self.report({"INFO"}, f"Presets: {', '.join(job.result['presets'])}")
+
+
+def _greet_steps(job: jobs.Job) -> jobs.Steps:
+    yield from backend_session.greet(job, locate_backend)
+    job.result = {"presets": [name for codec in backend_session.known_codecs() for name in codec["presets"]]}
 
 
 class SCENE_CODEC_OT_restart_backend(bpy.types.Operator):
@@ -128,6 +149,7 @@ def unregister() -> None:
 classes = (
     SCENE_CODEC_OT_cancel_job,
     SCENE_CODEC_OT_clear_jobs,
+    SCENE_CODEC_OT_list_presets,
     SCENE_CODEC_OT_restart_backend,
     SCENE_CODEC_OT_show_log,
 )

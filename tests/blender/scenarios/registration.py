@@ -25,12 +25,25 @@ def it_registers_and_unregisters_three_times(laboratory: Laboratory) -> None:
 
 def settings_are_kept_in_the_file(laboratory: Laboratory) -> None:
     settings = bpy.context.scene.scene_codec
-    settings.output_path, settings.apply_modifiers = "//größe.nscene", False
+    settings.output_path, settings.apply_modifiers, settings.preset = "//größe.nscene", False, "not known yet"
     bpy.ops.wm.save_as_mainfile(filepath=laboratory.path("file.blend"))
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.wm.open_mainfile(filepath=laboratory.path("file.blend"))
     settings = bpy.context.scene.scene_codec
     assert (settings.output_path, settings.apply_modifiers) == ("//größe.nscene", False)
+    assert settings.preset == "not known yet"
+
+
+def the_preset_of_the_panel_is_used_and_the_backend_lists_presets(laboratory: Laboratory) -> None:
+    assert bpy.ops.scene_codec.list_presets() == {"FINISHED"}
+    names = [name for codec in laboratory.part("backend_session").known_codecs() for name in codec["presets"]]
+    assert names == ["default", "fast"]
+    bpy.context.scene.scene_codec.preset = "fast"
+    bpy.ops.mesh.primitive_cube_add()
+    laboratory.encode(bpy.context.object)
+    assert '"preset": "fast"' in bpy.context.window_manager.scene_codec_last_result
+    laboratory.encode(bpy.context.object, preset="default")
+    assert '"preset": "default"' in bpy.context.window_manager.scene_codec_last_result
 
 
 def nothing_but_the_standard_library_and_numpy_is_imported(laboratory: Laboratory) -> None:
