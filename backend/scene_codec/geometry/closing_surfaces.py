@@ -17,10 +17,6 @@ from scipy import ndimage
 from scene_codec.geometry.deformable_grid import cell_width, grid_positions
 from scene_codec.geometry.signed_distance import NarrowBand, SurfaceDistance
 
-LARGEST_MEAN_ERROR_CELLS = 0.5
-"""A region is given up when its boundary is further than this from the input in the mean. A sheet costs as
-much: it comes back as two layers."""
-
 
 @dataclass(frozen=True)
 class Sides:
@@ -48,8 +44,12 @@ class Sides:
         return np.where(beside, np.abs(signed), signed)
 
 
-def trusted_sides(surface: SurfaceDistance, band: NarrowBand) -> Sides:
-    """Return the inside of a band without regions whose boundary lies mostly where the input has none."""
+def trusted_sides(surface: SurfaceDistance, band: NarrowBand, largest_error_cells: float) -> Sides:
+    """Return the inside of a band without regions whose boundary lies mostly where the input has none.
+
+    A region is given up when the mean distance of its boundary from the input exceeds
+    `largest_error_cells`; the measure for that is what its walls cost as sheets, in two layers each.
+    """
     if surface.is_closed or not band.inside.any():
         return Sides(band.inside)
     labels, count = ndimage.label(band.inside)
@@ -67,7 +67,7 @@ def trusted_sides(surface: SurfaceDistance, band: NarrowBand) -> Sides:
         # Half a cell from the surface is where the middle of a truly crossed edge may lie.
         error += np.bincount(region, weights=np.maximum(distance - 0.5, 0.0), minlength=count + 1)
         edges += np.bincount(region, minlength=count + 1)
-    given_up = (error > LARGEST_MEAN_ERROR_CELLS * np.maximum(edges, 1.0))[labels]
+    given_up = (error > largest_error_cells * np.maximum(edges, 1.0))[labels]
     if not given_up.any():
         return Sides(band.inside)
     return Sides(band.inside & ~given_up, given_up)

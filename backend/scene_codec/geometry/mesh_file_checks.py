@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import struct
 from pathlib import Path
 
 from scene_codec.errors import UnsupportedSceneError
@@ -17,7 +15,6 @@ _PLY_SIZES = {
     **dict.fromkeys(("int", "uint", "float", "int32", "uint32", "float32"), 4),
     **dict.fromkeys(("double", "float64", "int64", "uint64"), 8),
 }
-_GLB_MAGIC = b"glTF"
 
 
 def check_declared_sizes(path: Path, size: int) -> None:
@@ -28,8 +25,6 @@ def check_declared_sizes(path: Path, size: int) -> None:
             _check_ply(path, size)
         elif suffix == ".off":
             _check_off(path, size)
-        elif suffix in (".glb", ".gltf"):
-            _check_gltf(path, size)
     except OSError as error:
         raise UnsupportedSceneError(f"'{path}' cannot be read: {error.strerror}.") from error
 
@@ -71,29 +66,6 @@ def _check_off(path: Path, size: int) -> None:
     vertices, faces = (_count(path, group.decode("latin-1")) for group in numbers.groups())
     if 6 * vertices + 2 * faces > size + 8:
         raise _damaged(path, f"its header promises {vertices} vertices and {faces} faces in {size} bytes")
-
-
-def _check_gltf(path: Path, size: int) -> None:
-    """Refuse accessors without data, which would be filled with zeros, when they outgrow the file."""
-    data = path.read_bytes()
-    if data[:4] == _GLB_MAGIC:
-        if len(data) < 20 or struct.unpack_from("<I", data, 8)[0] > size:
-            raise _damaged(path, "it ends before its declared length")
-        length = struct.unpack_from("<I", data, 12)[0]
-        if length > size - 20:
-            raise _damaged(path, "its JSON part ends beyond the file")
-        data = data[20 : 20 + length]
-    try:
-        tree = json.loads(data)
-        accessors = tree.get("accessors", [])
-        empty = sum(int(item["count"]) for item in accessors if "bufferView" not in item)
-    except (ValueError, AttributeError, TypeError, KeyError, RecursionError) as error:
-        raise _damaged(path, "its JSON part cannot be read") from error
-    uses_draco = "KHR_draco_mesh_compression" in tree.get("extensionsUsed", [])
-    # Accessors of Draco meshes have no view of their own; their data is compressed, at best about a
-    # hundredfold.
-    if empty > (size * 100 if uses_draco else size):
-        raise _damaged(path, f"it declares {empty} values without data")
 
 
 def _count(path: Path, word: str) -> int:

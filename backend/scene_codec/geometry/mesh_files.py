@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from scene_codec.bitstream.atomic_file import write_atomically
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
+from scene_codec.geometry.gltf_file import read_gltf_geometry
 from scene_codec.geometry.mesh_file_checks import check_declared_sizes
+from scene_codec.geometry.obj_file import read_obj
 from scene_codec.geometry.object_names import unique_names
 from scene_codec.geometry.off_file import read_off
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
@@ -25,6 +27,7 @@ from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 READABLE_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".off")
 WRITABLE_SUFFIXES = (".ply", ".obj", ".glb", ".stl")
 
+_OWN_READERS = {".obj": read_obj, ".off": read_off}
 _SCENE_SUFFIXES = (".glb", ".gltf")
 _FLOAT32_TOLERANCE = 2.0**-18
 """float32 coordinates are precise enough while rounding moves nothing by more than this part of the size."""
@@ -33,8 +36,9 @@ _FLOAT32_TOLERANCE = 2.0**-18
 def load_scene_objects(path: Path | str) -> list[SceneObject]:
     """Return the meshes of a file, polygons cut into triangles.
 
-    Single-mesh files give one object named after the file, glTF scenes one per node that shows a mesh, sorted
-    by name. The corners that STL repeats for each triangle are joined where their coordinates are equal.
+    Single-mesh files give one object named after the file, glTF scenes one per node that shows a mesh, in the
+    order of the file. Corners that STL repeats for each triangle, and glTF along its seams, are joined where
+    their coordinates are equal.
 
     Raises `UnsupportedSceneError` naming the file and the reason.
     """
@@ -42,7 +46,7 @@ def load_scene_objects(path: Path | str) -> list[SceneObject]:
     size = _file_size(path)
     check_declared_sizes(path, size)
     if path.suffix.lower() in _SCENE_SUFFIXES:
-        placed = _placed_meshes(_read_scene(path), path)
+        placed = _read_placed_meshes(path)
     else:
         placed = [(path.stem, _read_single_mesh(path), np.eye(4))]
     names = unique_names(name for name, _, _ in placed)
@@ -94,23 +98,14 @@ def _file_size(path: Path) -> int:
     return size
 
 
-def _read_scene(path: Path) -> trimesh.Scene:
-    """Parse a glTF file, translating whatever trimesh raises on damaged input."""
-    try:
-        return trimesh.load_scene(path, process=False)
-    except Exception as error:  # the parsers raise dozens of types on damaged files
-        raise _unreadable(path, error) from error
-
-
 def _read_single_mesh(path: Path) -> TriangleMesh:
     """Return all triangles of a file without a scene graph as one mesh."""
     suffix = path.suffix.lower()
     try:
-        if suffix == ".off":
-            parts = [read_off(path)]
+        if suffix in _OWN_READERS:
+            parts = [_OWN_READERS[suffix](path)]
         else:
-            # `maintain_order` is the OBJ reader's: no vertex is split where only texture coordinates differ.
-            scene = trimesh.load_scene(path, process=False, skip_materials=True, maintain_order=True)
+            scene = trimesh.load_scene(path, process=False, skip_materials=True)
             parts = [
                 _triangles(item) for item in scene.geometry.values() if isinstance(item, trimesh.Trimesh)
             ]
@@ -118,11 +113,7 @@ def _read_single_mesh(path: Path) -> TriangleMesh:
         raise _unreadable(path, error) from error
     if not any(len(part.faces) for part in parts):
         raise UnsupportedSceneError(_no_faces(path))
-    offsets = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
-    mesh = TriangleMesh(
-        np.concatenate([part.vertices for part in parts]),
-        np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)]),
-    )
+    mesh = _combined(parts)
     return _joined(mesh) if suffix == ".stl" else mesh
 
 
@@ -134,26 +125,53 @@ def _unreadable(path: Path, error: Exception) -> UnsupportedSceneError:
     )
 
 
-def _placed_meshes(scene: trimesh.Scene, path: Path) -> list[tuple[str, TriangleMesh, NDArray[np.float64]]]:
-    """Return name, mesh and world transform of each node that shows triangles, instances sharing one mesh."""
-    meshes = {
-        key: _triangles(item)
-        for key, item in scene.geometry.items()
-        if isinstance(item, trimesh.Trimesh) and len(item.faces)
-    }
-    placed = []
-    for node in sorted(scene.graph.nodes_geometry):
-        transform, key = scene.graph[node]
-        if key in meshes:
-            matrix = np.array(transform, dtype=np.float64)
-            if not np.isfinite(matrix).all():
-                raise UnsupportedSceneError(
-                    f"Node '{node}' of '{path.name}' has a transform that is not finite."
-                )
-            placed.append((str(node), meshes[key], matrix))
-    if not placed:
+def _read_placed_meshes(path: Path) -> list[tuple[str, TriangleMesh, NDArray[np.float64]]]:
+    """Return name, mesh and world transform of each glTF node with triangles, instances sharing a mesh."""
+    source = read_gltf_geometry(path)
+    try:
+        scene = trimesh.load_scene(
+            io.BytesIO(source.data),
+            file_type=path.suffix[1:].lower(),
+            resolver=trimesh.resolvers.FilePathResolver(str(path)),
+            process=False,
+        )
+        shown = _shown_geometry(scene)
+        transforms = {number: np.array(scene.graph[str(number)][0], dtype=np.float64) for number in shown}
+    except Exception as error:  # the parsers raise dozens of types on damaged files
+        raise _unreadable(path, error) from error
+    if not shown:
         raise UnsupportedSceneError(_no_faces(path))
+    meshes: dict[tuple[str, ...], TriangleMesh] = {}
+    placed = []
+    for number, keys in sorted(shown.items()):
+        if not np.isfinite(transforms[number]).all():
+            raise UnsupportedSceneError(
+                f"Node '{source.names[number]}' of '{path.name}' has a transform that is not finite."
+            )
+        if keys not in meshes:
+            meshes[keys] = _joined(_combined([_triangles(scene.geometry[key]) for key in keys]))
+        placed.append((source.names[number], meshes[keys], transforms[number]))
     return placed
+
+
+def _shown_geometry(scene: trimesh.Scene) -> dict[int, tuple[str, ...]]:
+    """Return the keys of the triangle meshes that each numbered node shows."""
+    shown: dict[int, list[str]] = {}
+    for node in scene.graph.nodes_geometry:
+        key = scene.graph[node][1]
+        if isinstance(scene.geometry[key], trimesh.Trimesh) and len(scene.geometry[key].faces):
+            # trimesh hangs the second and further primitives of a mesh below its node, under "number_random".
+            shown.setdefault(int(node.split("_")[0]), []).append(str(key))
+    return {number: tuple(sorted(keys)) for number, keys in shown.items()}
+
+
+def _combined(parts: list[TriangleMesh]) -> TriangleMesh:
+    """Return several meshes as one."""
+    offsets = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
+    return TriangleMesh(
+        np.concatenate([part.vertices for part in parts]),
+        np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)]),
+    )
 
 
 def _no_faces(path: Path) -> str:

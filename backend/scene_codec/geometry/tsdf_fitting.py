@@ -28,7 +28,10 @@ _SAMPLE_REACH_CELLS = 1.0
 
 
 class FitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The two stages of the fit."""
+    """The two stages of the fit, and how open surfaces are taken."""
+
+    largest_invented_cells: float = 0.25
+    """Mean error that the winding number's closing of an opening may cost before its walls become sheets."""
 
     thin_parts: ThinPartSettings = ThinPartSettings()
     refinement: RefinementSettings = RefinementSettings()
@@ -53,7 +56,7 @@ def fit_tsdf_grid(
     surface = SurfaceDistance(mesh)
     progress.update(0.0, "measuring distances")
     band = narrow_band(surface, resolution, TRUNCATION_CELLS)
-    sides = trusted_sides(surface, band)
+    sides = trusted_sides(surface, band, settings.largest_invented_cells)
     values = truncated_distances(band, sides.inside)
     deformation = np.zeros((*values.shape, 3), dtype=np.float32)
     progress.update(0.2, "looking for thin parts")

@@ -27,6 +27,9 @@ __all__ = [
     "tsdf_grid",
 ]
 
+_LARGEST_INVENTED_CELLS = 0.7
+"""A shell around a sheet is 0.5 to 0.87 cells off on either side; invented surface may cost as much."""
+
 
 def tsdf_grid(mesh: TriangleMesh, resolution: int, *, shells: bool = True) -> TsdfGrid:
     """Return the truncated signed distance of a mesh in frame coordinates, without displacements.
@@ -41,7 +44,7 @@ def tsdf_grid(mesh: TriangleMesh, resolution: int, *, shells: bool = True) -> Ts
     band = narrow_band(surface, resolution, TRUNCATION_CELLS)
     if not shells:
         return TsdfGrid(truncated_distances(band, band.inside))
-    values = truncated_distances(band, trusted_sides(surface, band).inside)
+    values = truncated_distances(band, trusted_sides(surface, band, _LARGEST_INVENTED_CELLS).inside)
     missed = missed_by(extract(TsdfGrid(values)), band.closest.points, cell_width(resolution))
     return TsdfGrid(add_shells(values, band, missed))
 
