@@ -26,7 +26,7 @@ OUTER_BAND_WEIGHT = 0.3
 SATURATED_WEIGHT = 0.3
 BLOCK_SIDE = 4
 SITES_PER_STEP = 8000
-"""Of a larger surface each step sees random blocks; more sites cost time in proportion and teach less each."""
+"""Of a larger surface each step sees random blocks: more sites take longer and teach less each."""
 
 FAR_BLOCK_SHARE = 0.02
 """Share of blocks away from the surface that each step looks at, so that nothing grows there."""
@@ -109,7 +109,7 @@ class NearSurfaceSupervision:
             self._grown[index] = parents(wrong).cpu()
 
     def _wanted(self, index: int) -> Tensor:
-        """Return the sites of this step: the near ones, or random blocks of them, and random blocks elsewhere."""
+        """Return the sites of this step: near ones, or random blocks of them, and random blocks elsewhere."""
         near = self._near[index].to(self._device)
         if index in self._grown:
             near = near | self._grown[index].to(self._device)
