@@ -72,7 +72,20 @@ class Blender:
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory) -> Path:
     """The extension zip, built once."""
-    return build_addon_module().build(tmp_path_factory.mktemp("dist"))
+    return load(CHECKOUT / "build_addon.py").build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture
+def validate():
+    """The function that asks Blender's own extension tool about a zip."""
+    return load(CHECKOUT / "build_addon.py").validate
+
+
+@pytest.fixture
+def fake_backend(tmp_path) -> str:
+    """An executable that stands for a Python with a backend that does everything right."""
+    launcher = load(Path(__file__).with_name("fake_launcher.py"))
+    return launcher.write_launcher(tmp_path, "well", sys.executable)
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +107,9 @@ def blender(request, archive, _blenders, tmp_path_factory, tmp_path) -> Blender:
     return _blenders[version]
 
 
-def build_addon_module():
-    """Import `build_addon.py` of the checkout."""
-    spec = importlib.util.spec_from_file_location("build_addon", CHECKOUT / "build_addon.py")
+def load(path: Path):
+    """Import a Python file that belongs to no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

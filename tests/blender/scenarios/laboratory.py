@@ -3,16 +3,15 @@
 import hashlib
 import importlib
 import os
-import shlex
 import sys
 from pathlib import Path
 
 import addon_utils
 import bpy
 import numpy as np
+from fake_launcher import write_launcher
 
 MODULE = "bl_ext.user_default.scene_codec"
-FAKE_BACKEND = Path(__file__).resolve().parents[1] / "fake_backend.py"
 PYTHON = os.environ["SCENE_CODEC_TEST_PYTHON"]
 
 
@@ -41,15 +40,7 @@ class Laboratory:
     def use_fake_backend(self, mode: str) -> None:
         """Let the next job start a stand-in backend that behaves as `mode` says."""
         self.kill_backend()
-        if os.name == "nt":
-            launcher = self.folder / f"backend-{mode}.cmd"
-            launcher.write_text(f'@"{PYTHON}" "{FAKE_BACKEND}" {mode} %*\n')
-        else:
-            launcher = self.folder / f"backend-{mode}"
-            words = shlex.join([PYTHON, str(FAKE_BACKEND), mode])
-            launcher.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-            launcher.chmod(0o755)
-        self.use_python(str(launcher))
+        self.use_python(write_launcher(self.folder, mode, PYTHON))
 
     def use_real_backend(self) -> None:
         """Let the next job start the backend of this checkout."""

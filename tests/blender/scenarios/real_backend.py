@@ -28,7 +28,7 @@ GRID_SPACING = 2 / 31
 through such cells, trained for seconds, is asked to stay within one of them on average."""
 
 
-def a_scene_comes_back_within_the_codecs_error(laboratory: Laboratory) -> None:
+def a_scene_comes_back_within_the_codecs_error_and_one_object_of_it_alone(laboratory: Laboratory) -> None:
     laboratory.use_real_backend()
     objects = _scene()
     before = {obj.name: (evaluated_world_vertices(obj), obj.matrix_world.copy()) for obj in objects}
@@ -48,44 +48,31 @@ def a_scene_comes_back_within_the_codecs_error(laboratory: Laboratory) -> None:
     for name, (vertices, matrix) in before.items():
         assert np.allclose(np.array(found[name].matrix_world), np.array(matrix), atol=1e-5), name
         _assert_near(found[name], vertices)
+    delete(*found)
+    laboratory.decode(path, only="Kind 子")
+    assert bpy.data.objects.keys() == ["Kind 子"]
 
 
-def objects_that_share_a_mesh_are_stored_once_and_share_it_again(laboratory: Laboratory) -> None:
+def shared_meshes_are_shared_again_and_what_cannot_be_stored_is_named(laboratory: Laboratory) -> None:
     laboratory.use_real_backend()
     bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=3)
     one = bpy.context.object
     two = one.copy()
     two.location.x = 5
     bpy.context.scene.collection.objects.link(two)
-    path = laboratory.encode(one, two, settings=SETTINGS)
-    delete(one, two)
-    laboratory.decode(path)
-    first, second = bpy.data.objects
-    assert first.data == second.data
-    assert {first.location.x, second.location.x} == {0.0, 5.0}
-
-
-def one_object_of_a_file_is_decoded_alone(laboratory: Laboratory) -> None:
-    laboratory.use_real_backend()
-    objects = _scene()
-    path = laboratory.encode(*objects, settings=SETTINGS)
-    delete(*objects)
-    laboratory.decode(path, only="Kind 子")
-    assert bpy.data.objects.keys() == ["Kind 子"]
-
-
-def a_mesh_that_cannot_be_stored_is_named(laboratory: Laboratory) -> None:
-    laboratory.use_real_backend()
-    bpy.ops.mesh.primitive_cube_add()
-    cube = bpy.context.object
     mesh = bpy.data.meshes.new("NaN")
     mesh.from_pydata([(0, 0, 0), (1, 0, 0), (0, float("nan"), 0)], [], [(0, 1, 2)])
     broken = bpy.data.objects.new("Broken", mesh)
     bpy.context.scene.collection.objects.link(broken)
-    laboratory.encode(cube, broken, settings=SETTINGS)
+    path = laboratory.encode(one, two, broken, settings=SETTINGS)
     report = json.loads(bpy.context.window_manager.scene_codec_last_result)
-    assert [stored["name"] for stored in report["objects"]] == ["Cube"]
+    assert [stored["name"] for stored in report["objects"]] == [one.name, two.name]
     assert [failure["name"] for failure in report["failures"]] == ["Broken"]
+    delete(one, two, broken)
+    laboratory.decode(path)
+    first, second = bpy.data.objects
+    assert first.data == second.data
+    assert {first.location.x, second.location.x} == {0.0, 5.0}
 
 
 def wrong_settings_are_refused_in_words(laboratory: Laboratory) -> None:
