@@ -12,7 +12,7 @@ from .bridges.mesh_bridge import SURFACE_TYPES
 from .bridges.scene_reader import reference_to
 from .operators.decode import DecodeRequest, start_decode
 from .operators.encode import EncodeRequest, encode_words, failure_words, parse_settings, start_encode
-from .output_files import absolute, with_suffix
+from .output_files import absolute, check_writable, with_suffix
 
 COMMAND = "scene_codec"  # Blender accepts identifiers only, so no hyphen
 
@@ -22,8 +22,8 @@ examples:
       store every mesh, curve, text and metaball of the scene, with its modifiers applied
   blender scene.blend --command {COMMAND} encode -o rocks.nscene --objects Rock Rock.001 --preset fast
       store two objects, with a quicker preset
-  blender --background --command {COMMAND} decode scene.nscene -o restored.blend
-      bring the objects back and save them
+  blender --command {COMMAND} decode scene.nscene -o restored.blend
+      bring the objects back into an empty scene and save it; with a .blend file first, into that one
 
 The backend has to be installed (Edit > Preferences > Add-ons > Neural Scene Codec), or the environment
 variable SCENE_CODEC_BACKEND_PYTHON has to name a Python that has the scene_codec package.
@@ -94,15 +94,19 @@ def _encode(options: argparse.Namespace) -> int:
 
 
 def _decode(options: argparse.Namespace) -> int:
+    output = absolute(options.output).with_suffix(".blend")
+    check_writable(output)
     request = DecodeRequest(
         filepaths=tuple(absolute(path) for path in options.files),
         only=tuple(options.only),
         device=options.device,
     )
+    if not bpy.data.filepath:
+        # The startup file's cube would sit among the objects, and take the name of one of them.
+        bpy.ops.wm.read_homefile(use_empty=True)
     job = start_decode(request)
     _finish(job)
-    output = absolute(options.output)
-    bpy.ops.wm.save_as_mainfile(filepath=str(output.with_suffix(".blend")))
+    bpy.ops.wm.save_as_mainfile(filepath=str(output))
     return _tell(job, options.json, f"{len(job.result['objects'])} objects in {output}")
 
 

@@ -27,7 +27,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 SESSION = Path(__file__).with_name("panel_session.py")
 FAKE_BACKEND = CHECKOUT / "tests" / "blender" / "fake_backend.py"
 SCREEN = (1200, 760)
-TIMEOUT_S = 900
+TIMEOUT_S = 3600  # training on a busy machine without a graphics card
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ import bpy
 
 MODULE = "bl_ext.user_default.scene_codec"
 TAB = "Scene Codec"
-PATIENCE_S = 600.0
+PATIENCE_S = 1800.0
 TICK_S = 0.05
 LONGEST_PAUSE_S = 0.5
 """Longest time without a timer event while a job runs; software OpenGL draws a frame in up to 0.2 s."""

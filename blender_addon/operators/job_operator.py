@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 
 import bpy
 
@@ -19,6 +18,7 @@ class JobOperator:
 
     _job_id = 0
     _timer: bpy.types.Timer | None = None
+    _seen: tuple[str, str, jobs.JobState] | None = None
 
     def start_job(self, context: bpy.types.Context) -> jobs.Job:
         """Enter the job into the table. Raises `jobs.JobFailedError` when it cannot even begin."""
@@ -66,8 +66,7 @@ class JobOperator:
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
         jobs.advance(job.id, BUDGET_S)
-        redraw(context)
-        context.workspace.status_text_set(f"{job.title}: {job.message} ({job.fraction:.0%})   ESC: cancel")
+        self._show(context, job)
         if not job.finished:
             return {"PASS_THROUGH"}
         self._release(context)
@@ -77,6 +76,15 @@ class JobOperator:
         """End the job; Blender calls this when it ends the operator itself."""
         jobs.abandon(self._job_id, "Cancelled by Blender")
         self._release(context)
+
+    def _show(self, context: bpy.types.Context, job: jobs.Job) -> None:
+        """Draw the job anew if there is something new to see; drawing ten times a second costs a core."""
+        text = f"{job.title}: {job.message} ({job.fraction:.0%})   ESC: cancel"
+        seen = (text, job.log[-1] if job.log else "", job.state)
+        if seen != self._seen:
+            self._seen = seen
+            redraw(context)
+            context.workspace.status_text_set(text)
 
     def _release(self, context: bpy.types.Context) -> None:
         if self._timer is not None:
@@ -98,11 +106,12 @@ class JobOperator:
 
 
 def redraw(context: bpy.types.Context) -> None:
-    """Redraw the places that show jobs."""
-    for area in _areas_with_jobs(context.window_manager.windows):
-        area.tag_redraw()
-
-
-def _areas_with_jobs(windows: Iterable[bpy.types.Window]) -> Iterable[bpy.types.Area]:
-    for window in windows:
-        yield from (area for area in window.screen.areas if area.type in {"VIEW_3D", "PREFERENCES"})
+    """Redraw the places that show jobs: sidebars and preferences, not the 3D views beside them."""
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "PREFERENCES":
+                area.tag_redraw()
+            elif area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()

@@ -35,7 +35,8 @@ def a_blend_file_goes_into_a_set_and_comes_back_as_one(laboratory: Laboratory) -
     code, out, err = _run(laboratory, "encode", blend, "-o", stored, "--json")
     assert code == 0, err
     assert {stored["name"] for stored in json.loads(out)["objects"]} == {"Suzanne", "Cube"}
-    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.read_homefile()
+    bpy.ops.mesh.primitive_cube_add()
     code, _, err = _run(laboratory, "decode", stored, "-o", restored)
     assert code == 0, err
     bpy.ops.wm.read_homefile(use_empty=True)
@@ -59,6 +60,7 @@ def what_was_left_out_gives_one(laboratory: Laboratory) -> None:
         _run(laboratory, "decode", laboratory.path("none.nscene"), "-o", laboratory.path("x.blend"))[0] == 1
     )
     assert not Path(laboratory.path("x.blend")).exists()
+    assert _run(laboratory, "decode", path, "-o", laboratory.path("no folder/x.blend"))[0] == 1
     code, _, err = _run(laboratory, "encode", laboratory.path("none.blend"), "-o", path)
     assert code == 1
     assert "none.blend" in err
