@@ -157,6 +157,8 @@ def _refine(
             )
     final_value, final_offset = _stored(value, offset, sign, settings.quantised)
     padded_values[active.flat] = final_value.detach().numpy()
+    # Displacing a vertex without crossed edges changes nothing, and would only have to be stored.
+    padded_deformation = np.zeros_like(padded_deformation)
     padded_deformation[active.flat] = final_offset.detach().numpy()
     size = grid.resolution + 2
     return TsdfGrid(

@@ -4,9 +4,10 @@ A part is missed where the surface extracted from the signed values stays away f
 either grid vertices are moved into the part (`catch_thin_parts`, needs displacements), or the part is wrapped
 in a shell just thick enough for the grid (`add_shells`).
 
-Limits: a sheet comes back as two layers, one on each side of it, a shell of one to 1.75 cells without
-displacements. Where the winding number closes an opening, the closing surface is kept: only missing surface
-is mended.
+Limits: a sheet comes back as two layers, one on each side of it: about a tenth of a cell apart with
+displacements, a shell of one to 1.75 cells without. Two sheets closer than a cell merge. Where the winding
+number closes a small opening, the closing surface stays (see `closing_surfaces`): only missing surface is
+mended.
 """
 
 from __future__ import annotations
@@ -38,8 +39,7 @@ class ThinPartSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     missed_from_cells : surface this far from the extracted one is worth moving a vertex for; sharp edges and
         corners gain from it as thin parts do
     sheet_half_thickness_cells : distance of the two layers of a sheet from it
-    least_depth_cells : a moved vertex counts as at least this deep inside, so that quantisation keeps its
-    sign
+    least_depth_cells : a moved vertex counts as at least this deep, so that quantisation keeps its sign
     """
 
     missed_from_cells: float = 0.05

@@ -21,7 +21,7 @@ from scene_codec.geometry.thin_parts import ThinPartSettings, catch_thin_parts, 
 from scene_codec.geometry.tsdf_grid import truncated_distances
 from scene_codec.progress import Progress
 
-FIT_VERSION = "1"
+FIT_VERSION = "2"
 """Changes whenever the same mesh gives another grid; part of the key of cached results."""
 
 _SAMPLE_REACH_CELLS = 1.0
