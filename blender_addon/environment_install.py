@@ -316,7 +316,7 @@ def reason_in(lines: list[str]) -> str:
     """Return the lines of pip's or uv's output that tell why it failed: a few from its first error on."""
     filled = [line.strip() for line in lines if line.strip()]
     for number, line in enumerate(filled):
-        if line.lower().startswith(("error", "×")):
+        if line.lower().startswith(("error", "\N{MULTIPLICATION SIGN}")):
             return " / ".join(filled[number : number + 6])
     return " / ".join(filled[-4:])
 

@@ -14,8 +14,8 @@ for line in sys.stdin:
         open(os.path.join(os.path.dirname(sys.argv[-1]), "hanging"), "w").close()
         time.sleep(600)
     import needed_package
-    result = {{"protocol": message["params"].get("protocol"), "version": "{version}", "devices": [], "codecs": [],
-              "python": sys.version.split()[0], "torch": needed_package.VERSION}}
+    result = {{"protocol": message["params"].get("protocol"), "version": "{version}", "codecs": [],
+              "python": sys.version.split()[0], "torch": needed_package.VERSION, "devices": []}}
     print(json.dumps({{"jsonrpc": "2.0", "id": message["id"], "result": result}}), flush=True)
     if message["method"] == "shutdown":
         break
