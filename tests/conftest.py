@@ -16,6 +16,14 @@ _addon.__path__ = [str(CHECKOUT / "blender_addon")]
 sys.modules.setdefault("scene_codec_addon", _addon)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Keep results and interrupted jobs of the tests away from the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCENE_CODEC_CACHE", str(tmp_path_factory.mktemp("cache") / "results"))
+        yield
+
+
 @pytest.fixture
 def wait_for():
     """Wait until a condition holds, and return its value; fail after a time that is far more than enough."""

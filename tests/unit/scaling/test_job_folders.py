@@ -1,0 +1,62 @@
+"""A job finds what its interrupted run left, and leaves nothing when it is done."""
+
+import os
+import time
+
+import pytest
+
+from scene_codec.scaling.job_folders import KEPT_FOR_S, job_folder
+
+KEY = "0123456789abcdef"
+
+
+def jobs_in(root):
+    return sorted(path.name for path in (root / "jobs").iterdir())
+
+
+def be_interrupted(root):
+    with job_folder(KEY, root) as folder:
+        (folder / "checkpoint").write_text("half")
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_job_finds_its_files_and_a_finished_one_leaves_none(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        be_interrupted(tmp_path)
+    with job_folder(KEY, tmp_path) as folder:
+        assert (folder / "checkpoint").read_text() == "half"
+    assert jobs_in(tmp_path) == []
+
+
+def test_a_second_run_of_the_same_job_gets_a_folder_of_its_own(tmp_path):
+    with job_folder(KEY, tmp_path) as first:
+        (first / "mine").write_text("1")
+        with job_folder(KEY, tmp_path) as second:
+            assert second != first
+            assert list(second.iterdir()) == []
+        assert (first / "mine").exists()
+    assert jobs_in(tmp_path) == []
+
+
+def test_the_folder_of_a_dead_process_is_taken_over(tmp_path):
+    dead = os.fork() if hasattr(os, "fork") else None
+    if dead == 0:
+        os._exit(0)
+    if dead is None:
+        pytest.skip("needs POSIX to make a process number that is no longer in use")
+    os.waitpid(dead, 0)
+    folder = tmp_path / "jobs" / KEY
+    folder.mkdir(parents=True)
+    (folder / "in-use").write_text(str(dead))
+    (folder / "checkpoint").write_text("half")
+    with job_folder(KEY, tmp_path) as found:
+        assert (found / "checkpoint").exists()
+
+
+def test_what_nobody_came_back_to_is_thrown_away(tmp_path):
+    old = tmp_path / "jobs" / "forgotten"
+    old.mkdir(parents=True)
+    past = time.time() - KEPT_FOR_S - 60
+    os.utime(old, (past, past))
+    with job_folder(KEY, tmp_path):
+        assert jobs_in(tmp_path) == [KEY]
