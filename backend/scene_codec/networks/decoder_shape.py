@@ -10,13 +10,17 @@ LATENT_RESOLUTION = 4
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderShape:
-    """Sizes of a decoder: one width per doubling from 4 to `resolution`, and the kind of head."""
+    """Sizes of a decoder: one width per doubling from 4 to `resolution`, the kind of head and of blocks.
+
+    residual : whether a block hands its input's first channels on to its output
+    """
 
     resolution: int
     latent_channels: int
     widths: tuple[int, ...]
     outputs: int
     pointwise_head: bool
+    residual: bool
 
     @property
     def doublings(self) -> int:

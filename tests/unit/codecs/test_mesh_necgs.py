@@ -46,6 +46,7 @@ def test_every_preset_describes_a_network_that_files_allow(preset):
             widths=shape.widths,
             outputs=shape.outputs,
             pointwise_head=shape.pointwise_head,
+            residual=shape.residual,
         )
         assert syntax.read_architecture(syntax.write_architecture(architecture)) == architecture
 
@@ -78,7 +79,7 @@ def test_parameter_sizes_are_those_of_the_network():
 )
 def test_impossible_networks_are_refused_before_anything_is_allocated(change):
     architecture = syntax.Architecture(
-        resolution=32, latent_channels=4, widths=(6, 5, 4), outputs=1, pointwise_head=True
+        resolution=32, latent_channels=4, widths=(6, 5, 4), outputs=1, pointwise_head=True, residual=True
     )
     hostile = syntax.write_architecture(msgspec.structs.replace(architecture, **change))
     with pytest.raises(CorruptFileError):
@@ -186,5 +187,7 @@ def test_every_surface_section_that_is_read_has_one_spelling(tmp_path):
 
 
 def test_the_shape_of_a_decoder_counts_its_doublings():
-    shape = DecoderShape(resolution=256, latent_channels=1, widths=(), outputs=1, pointwise_head=True)
+    shape = DecoderShape(
+        resolution=256, latent_channels=1, widths=(), outputs=1, pointwise_head=True, residual=True
+    )
     assert shape.doublings == 6

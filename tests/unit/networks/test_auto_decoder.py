@@ -10,13 +10,14 @@ from scene_codec.networks.surface_support import SurfaceSupport, child_offsets
 WIDTHS = (8, 6, 5, 4, 3, 3)
 
 
-def make_decoder(resolution, outputs=1):
+def make_decoder(resolution, outputs=1, residual=True):
     shape = DecoderShape(
         resolution=resolution,
         latent_channels=4,
         widths=WIDTHS[: doublings(resolution)],
         outputs=outputs,
         pointwise_head=True,
+        residual=residual,
     )
     return AutoDecoder(shape, torch.Generator().manual_seed(1))
 
@@ -28,9 +29,11 @@ def wanted_sites(resolution, share, seed=0):
     return wanted
 
 
-@pytest.mark.parametrize(("resolution", "outputs"), [(32, 1), (64, 4), (128, 1)])
-def test_sparse_evaluation_gives_the_values_of_the_dense_grid(resolution, outputs):
-    decoder = make_decoder(resolution, outputs)
+@pytest.mark.parametrize(
+    ("resolution", "outputs", "residual"), [(32, 1, True), (64, 4, False), (64, 4, True), (128, 1, True)]
+)
+def test_sparse_evaluation_gives_the_values_of_the_dense_grid(resolution, outputs, residual):
+    decoder = make_decoder(resolution, outputs, residual)
     latents = torch.randn(2, 4, 4, 4, 4, generator=torch.Generator().manual_seed(2))
     supports = [SurfaceSupport.around(wanted_sites(resolution, 0.01, seed)) for seed in (0, 1)]
     with torch.no_grad():

@@ -34,6 +34,9 @@ class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     head: Literal["pointwise", "convolution"] = "pointwise"
     """Last layer: pointwise allows training near the surface alone; convolution (3^3) is the paper's."""
 
+    residual: bool = True
+    """Hand the first channels of each block's input on to its output: the same error in half the steps."""
+
     deformation: bool = False
     """Also code the paper's displacement of grid vertices (TSDF-Def). Worth about 2 % of the error after
     coding."""
@@ -89,6 +92,7 @@ PAPER_SETTINGS = MeshNecgsSettings(
     resolution=128,
     widths=PAPER_WIDTHS,
     head="convolution",
+    residual=False,
     deformation=True,
     quantiser="fixed",
     supervision="dense",

@@ -91,6 +91,7 @@ def add_to_set(
         deformation=architecture.outputs > 1,
         latents="free",
         head="pointwise" if architecture.pointwise_head else "convolution",
+        residual=architecture.residual,
         supervision="near-surface" if architecture.pointwise_head else "dense",
         quantiser="fixed" if set(decoder.coding.steps) == {PAPER_STEP} else "learned",
     )
@@ -154,6 +155,7 @@ def _code_shared(model: SetModel) -> tuple[dict[int, bytes], NDArray[np.int32]]:
         widths=shape.widths,
         outputs=shape.outputs,
         pointwise_head=shape.pointwise_head,
+        residual=shape.residual,
     )
     shared = {
         ARCHITECTURE: write_architecture(architecture),

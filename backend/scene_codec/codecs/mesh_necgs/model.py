@@ -42,6 +42,7 @@ def decoder_shape(settings: MeshNecgsSettings, count: int) -> DecoderShape:
         widths=tuple(widths[: doublings(settings.resolution)]),
         outputs=4 if settings.deformation else 1,
         pointwise_head=settings.head == "pointwise",
+        residual=settings.residual,
     )
 
 

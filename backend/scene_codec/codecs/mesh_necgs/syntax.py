@@ -58,6 +58,7 @@ class Architecture(msgspec.Struct, array_like=True, frozen=True, kw_only=True, f
     widths: tuple[int, ...]
     outputs: int
     pointwise_head: bool
+    residual: bool
 
     @property
     def shape(self) -> DecoderShape:
@@ -68,6 +69,7 @@ class Architecture(msgspec.Struct, array_like=True, frozen=True, kw_only=True, f
             widths=self.widths,
             outputs=self.outputs,
             pointwise_head=self.pointwise_head,
+            residual=self.residual,
         )
 
 
