@@ -166,6 +166,9 @@ def _advance_once(job_id: int) -> Step:
     except JobFailedError as failure:
         job.state = JobState.FAILED
         job.error = str(failure)
+    except OSError as failure:  # a full disk, a folder that vanished
+        job.state = JobState.FAILED
+        job.error = f"The system refused: {failure}"
     except Exception as failure:
         # A job must end even when our own code is wrong, or its progress bar would stay for ever.
         job.state = JobState.FAILED

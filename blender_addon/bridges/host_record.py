@@ -14,6 +14,7 @@ from typing import Any
 RECORD_VERSION = 1
 MAX_NAME = 1024
 MAX_LIST = 4096
+MAX_DEPTH = 64
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 PARENT_TYPES = frozenset({"OBJECT", "BONE", "VERTEX", "VERTEX_3"})
@@ -104,7 +105,10 @@ def parse(data: object) -> HostRecord:
         object=_reference(data.get("object")) or DataReference(""),
         mesh=_text(data.get("mesh")),
         parent=_parent(data.get("parent")),
-        collections=tuple(tuple(map(_text, _list(path))) for path in _list(data.get("collections"))),
+        collections=tuple(
+            tuple(filter(None, map(_text, _list(path)[:MAX_DEPTH])))
+            for path in _list(data.get("collections"))
+        ),
         materials=tuple(_slot(slot) for slot in _list(data.get("materials"))),
         material_index=_index(data.get("material_index")),
         smooth=data.get("smooth") is True,
@@ -175,7 +179,7 @@ def _properties(data: object) -> dict[str, bool | int | float | str]:
     return {
         name: value
         for name, value in list(data.items())[:MAX_LIST]
-        if isinstance(value, (bool, int, float, str)) and 0 < len(name) <= MAX_NAME
+        if isinstance(value, (bool, int, float, str)) and _text(name)
     }
 
 
@@ -184,7 +188,11 @@ def _list(data: object) -> list[object]:
 
 
 def _text(data: object) -> str:
-    return data if isinstance(data, str) and len(data) <= MAX_NAME else ""
+    """Return a text that Blender can hold, or nothing."""
+    if not isinstance(data, str) or len(data) > MAX_NAME or "\0" in data:
+        return ""
+    # JSON can spell halves of surrogate pairs, which no UTF-8 can.
+    return "" if any("\ud800" <= character <= "\udfff" for character in data) else data
 
 
 def _index(data: object) -> int:

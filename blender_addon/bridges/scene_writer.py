@@ -106,8 +106,7 @@ class SceneWriter:
             if slot.on_object:
                 obj.material_slots[index].link = "OBJECT"
                 obj.material_slots[index].material = self._material(slot)
-        for name, value in decoded.record.properties.items():
-            obj[name] = value
+        _set_properties(obj, decoded.record)
         obj.rotation_mode = decoded.record.rotation_mode
         obj.hide_render = decoded.record.hide_render
         obj.hide_select = decoded.record.hide_select
@@ -182,6 +181,14 @@ class SceneWriter:
 
 def _matrix(values: tuple[float, ...]) -> Matrix:
     return Matrix([values[row * 4 : row * 4 + 4] for row in range(4)])
+
+
+def _set_properties(obj: bpy.types.Object, record: HostRecord) -> None:
+    """Set the custom properties that Blender can hold, and none that belongs to an add-on."""
+    for name, value in record.properties.items():
+        if name not in obj.bl_rna.properties:
+            with contextlib.suppress(OverflowError, KeyError, TypeError, ValueError):
+                obj[name] = value
 
 
 def _world_matrix(obj: bpy.types.Object) -> Matrix:

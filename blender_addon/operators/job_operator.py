@@ -65,7 +65,11 @@ class JobOperator:
             return {"RUNNING_MODAL"}
         if event.type != "TIMER":
             return {"PASS_THROUGH"}
-        jobs.advance(job.id, BUDGET_S)
+        try:
+            jobs.advance(job.id, BUDGET_S)
+        except Exception:
+            self._release(context)  # Blender ends an operator that raises, and would leave its timer behind
+            raise
         self._show(context, job)
         if not job.finished:
             return {"PASS_THROUGH"}

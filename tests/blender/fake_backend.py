@@ -133,6 +133,16 @@ def decode(job: int, params: dict) -> None:
     say({"id": job, "result": {"objects": chosen, "failures": failures}})
 
 
+_WILD_HOST = {
+    "version": 1,
+    "mesh": "\ud800",
+    "collections": [["Deep"] * 200],
+    "materials": [{"material": {"name": "M", "library": "//nowhere.blend"}}] * 300,
+    "material_index": 2**30,
+    "properties": {"cycles": 5, "big": 2**80, "n" * 500: 1, "good": 1.5, "\ud800": 1},
+}
+
+
 def _hostile(chosen: list[dict], folder: Path) -> tuple[list[dict], list[dict]]:
     """Return one sound object and several that must be refused or defused."""
     first = chosen[0]
@@ -153,6 +163,14 @@ def _hostile(chosen: list[dict], folder: Path) -> tuple[list[dict], list[dict]]:
             "host": {"version": 1, "object": 7, "parent": "x", "collections": [[1]]},
         },
         {**first, "name": "NoHost", "host": {}},
+        *(
+            {
+                **first,
+                "name": one,
+                "host": {**_WILD_HOST, "object": {"name": one}, "parent": {"object": {"name": two}}},
+            }
+            for one, two in (("Cycle", "Cycle too"), ("Cycle too", "Cycle"))
+        ),
     ], [{"name": "Lost", "reason": "The backend gave it up."}]
 
 

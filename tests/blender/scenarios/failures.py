@@ -181,7 +181,12 @@ def hostile_answers_are_refused_object_by_object(laboratory: Laboratory) -> None
     result = bpy.context.window_manager.scene_codec_last_result
     for name in ("FarFace", "NotFinite", "WrongShape", "Outside", "BadTransform", "Lost"):
         assert f'"name": "{name}"' in result
-    assert {obj.name for obj in bpy.data.objects} == {"Suzanne", "BadHost", "NoHost"}
+    names = {"Suzanne", "BadHost", "NoHost", "Cycle", "Cycle too"}
+    assert {obj.name for obj in bpy.data.objects} == names
+    one, two = bpy.data.objects["Cycle"], bpy.data.objects["Cycle too"]
+    assert {one.parent, two.parent} == {None, one} or {one.parent, two.parent} == {None, two}
+    assert one["good"] == 1.5
+    assert "big" not in one
 
 
 def without_a_backend_the_words_say_what_to_do(laboratory: Laboratory) -> None:

@@ -224,6 +224,13 @@ def hidden_objects_are_left_alone_by_a_selection_and_stored_on_request(laborator
     hidden.modifiers.new("Subdivision", "SUBSURF")
     seen = evaluated_world_vertices(hidden)
     hidden.hide_set(True)
+    excluded = _monkey("Excluded", location=(7, 0, 0))
+    excluded.modifiers.new("Subdivision", "SUBSURF")
+    store = bpy.data.collections.new("Store")
+    bpy.context.scene.collection.children.link(store)
+    bpy.context.scene.collection.objects.unlink(excluded)
+    store.objects.link(excluded)
+    bpy.context.view_layer.layer_collection.children["Store"].exclude = True
     shown.hide_render, shown.hide_select = True, True
     shown["weight"], shown["label"] = 2.5, "größe"
     before = snapshot()
@@ -231,9 +238,12 @@ def hidden_objects_are_left_alone_by_a_selection_and_stored_on_request(laborator
     path = laboratory.path("all.nscene")
     assert run(["encode", "-o", path]) == 0
     assert snapshot() == before
-    delete(hidden, shown)
+    delete(hidden, shown, excluded)
     laboratory.decode(path)
     hidden, shown = bpy.data.objects["Hidden"], bpy.data.objects["Shown"]
+    excluded = bpy.data.objects["Excluded"]
+    assert (excluded.users_collection[0], excluded.location.x) == (store, 7)
+    assert len(excluded.data.vertices) == len(seen)
     assert hidden.hide_get()
     assert len(hidden.data.vertices) == len(seen)
     assert (shown.hide_render, shown.hide_select, shown.hide_get()) == (True, True, False)

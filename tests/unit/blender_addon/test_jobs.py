@@ -53,6 +53,13 @@ def test_a_failure_keeps_its_words():
     assert (job.state, job.error, cleaned) == (JobState.FAILED, "No disk.", [job.id])
 
 
+def test_a_full_disk_is_a_failure_and_not_an_accident():
+    job = jobs.start("test", "Test", counting([], ending=OSError(28, "No space left on device")))
+    jobs.run_to_end(job, lambda: None)
+    assert job.state is JobState.FAILED
+    assert "No space left on device" in job.error
+
+
 def test_an_error_of_our_own_ends_the_job_and_is_raised():
     job = jobs.start("test", "Test", counting([], ending=KeyError("x")))
     with pytest.raises(KeyError):
