@@ -52,7 +52,7 @@ def decode(arguments: list[str]) -> int:
     files = _wanted_files(api.inspect(options.file), options)
     folder = _make_folder(options.output)
     written: list[WrittenObject] = []
-    with cancel_on_interrupt() as token, progress_bar(visible=not options.json) as callback:
+    with cancel_on_interrupt() as token, progress_bar() as callback:
         progress = Progress(callback, token)
         objects = api.decode(
             options.file, only=options.only or None, device=options.device, progress=progress

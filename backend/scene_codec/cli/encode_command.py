@@ -65,7 +65,7 @@ def encode(arguments: list[str]) -> int:
         default=EncodeArguments(inputs=tyro.MISSING, output=tyro.MISSING, settings=preset),
     )
     inputs = expand_patterns(options.inputs)
-    with cancel_on_interrupt() as token, progress_bar(visible=not options.json) as callback:
+    with cancel_on_interrupt() as token, progress_bar() as callback:
         report = api.encode(
             inputs,
             options.output,
@@ -82,7 +82,7 @@ def add(arguments: list[str]) -> int:
     """Run `add` and return the exit status."""
     options = parse(AddArguments, "add", ADD_HELP, arguments)
     inputs = expand_patterns(options.inputs)
-    with cancel_on_interrupt() as token, progress_bar(visible=not options.json) as callback:
+    with cancel_on_interrupt() as token, progress_bar() as callback:
         report = api.add(
             options.file,
             inputs,

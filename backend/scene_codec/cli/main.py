@@ -78,6 +78,16 @@ def print_help() -> None:
 
 
 def _run(command: Command, arguments: list[str]) -> int:
+    """Run one command; when the reader of stdout has left (`inspect FILE | head`), stop quietly."""
+    try:
+        return _attempt(command, arguments)
+    except BrokenPipeError:
+        # The interpreter's last flush goes nowhere, instead of failing a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _attempt(command: Command, arguments: list[str]) -> int:
     """Run one command; an error becomes one line on stderr, and with --json also an object on stdout."""
     as_json = "--json" in arguments
     try:
@@ -89,9 +99,7 @@ def _run(command: Command, arguments: list[str]) -> int:
         status = CANCELLED if isinstance(problem, Cancelled) else ERROR
         return _fail(str(problem), code=problem.code, as_json=as_json, status=status)
     except BrokenPipeError:
-        # The reader left (`inspect FILE | head`): stop quietly, also at the interpreter's last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+        raise
     except OSError as problem:
         return _fail(f"{problem.strerror or problem}: {problem.filename or 'no file named'}", as_json=as_json)
     except Exception:

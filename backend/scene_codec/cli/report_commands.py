@@ -65,7 +65,7 @@ def evaluate(arguments: list[str]) -> int:
 
     options = parse(EvaluateArguments, "evaluate", EVALUATE_HELP, arguments)
     to_stdout = options.json is not None and str(options.json) == "-"
-    with cancel_on_interrupt() as token, progress_bar(visible=not to_stdout) as callback:
+    with cancel_on_interrupt() as token, progress_bar() as callback:
         report = measure(
             options.file,
             options.reference,

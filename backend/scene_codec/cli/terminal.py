@@ -105,10 +105,10 @@ def print_table(
 
 
 @contextmanager
-def progress_bar(*, visible: bool) -> Iterator[ProgressCallback | None]:
+def progress_bar() -> Iterator[ProgressCallback | None]:
     """Show a bar with stage and time left on stderr while the block runs, if stderr is a terminal."""
     console = messages()
-    if not visible or not console.is_terminal:
+    if not console.is_terminal:
         yield None
         return
     columns = (

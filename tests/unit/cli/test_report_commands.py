@@ -45,12 +45,14 @@ def test_inspect_loads_no_torch(scene_file):
     subprocess.run([sys.executable, "-c", script, str(scene_file)], check=True, stdout=subprocess.DEVNULL)
 
 
-def test_inspect_into_a_closed_pipe_ends_quietly(scene_file):
-    command = [sys.executable, "-m", "scene_codec", "inspect", str(scene_file)]
+@pytest.mark.parametrize("arguments", [("FILE",), ("FILE", "--json"), ("missing", "--json")])
+def test_a_reader_that_left_is_no_reason_for_a_traceback(scene_file, arguments):
+    words = [str(scene_file) if word == "FILE" else word for word in arguments]
+    command = [sys.executable, "-m", "scene_codec", "inspect", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         errors = process.stderr.read()
-    assert errors == b""
+    assert b"Traceback" not in errors
 
 
 def test_list_codecs_names_every_codec_and_preset(capsys):
