@@ -14,7 +14,7 @@ from scene_codec.geometry.mesh_files import save_scene_object
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 
 SMALL = (
-    "--resolution", "32", "--minimum-steps", "400", "--steps-per-mesh", "10", "--added-mesh-steps", "150",
+    "--resolution", "32", "--minimum-steps", "400", "--epochs", "10", "--added-epochs", "150",
     "--rate-weight", "1e-7", "--device", "cpu",
 )  # fmt: skip
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}

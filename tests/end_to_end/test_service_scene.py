@@ -16,8 +16,8 @@ SETTINGS = {
     "resolution": 32,
     "widths": [6, 5, 4],
     "minimum_steps": 30,
-    "steps_per_mesh": 1,
-    "added_mesh_steps": 5,
+    "epochs": 1,
+    "added_epochs": 5,
 }
 ENDLESS = {**SETTINGS, "minimum_steps": 1_000_000}
 

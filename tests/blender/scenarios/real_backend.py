@@ -21,7 +21,7 @@ from scenarios.laboratory import (
 )
 
 # Small enough for a test on two cores; the figures that count are measured elsewhere.
-SETTINGS = json.dumps({"resolution": 32, "minimum_steps": 250, "steps_per_mesh": 60})
+SETTINGS = json.dumps({"resolution": 32, "minimum_steps": 250, "epochs": 60})
 
 GRID_SPACING = 2 / 31
 """One cell of the grid of resolution 32, in halves of an object's largest extent. A surface drawn

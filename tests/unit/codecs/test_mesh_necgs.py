@@ -18,7 +18,7 @@ from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.networks.decoder_shape import DecoderShape
 from scene_codec.progress import Progress
 
-TINY = MeshNecgsSettings(resolution=32, widths=(6, 5, 4), minimum_steps=30, steps_per_mesh=1)
+TINY = MeshNecgsSettings(resolution=32, widths=(6, 5, 4), minimum_steps=30, epochs=1)
 
 
 def sphere_grid(radius, resolution=32, channels=1):

@@ -60,14 +60,14 @@ class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     feature_weight: Weight = 0.0
     """Dense supervision: weight of the mean magnitude of the latents (0.1 in the paper's code)."""
 
-    steps_per_mesh: Positive = 120
-    """Optimisation steps per mesh of the set (the paper's 400 epochs in batches of 4 are 100)."""
+    epochs: Positive = 120
+    """How often each mesh of the set is visited (400 in the paper)."""
 
     minimum_steps: Positive = 2000
     """Fewest steps however small the set; a decoder starts from nothing."""
 
-    added_mesh_steps: Positive = 300
-    """Steps for the latents of a mesh that is added to a finished set."""
+    added_epochs: Positive = 300
+    """How often each mesh is visited that is added to a finished set."""
 
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
     """Meshes per optimisation step."""
@@ -98,7 +98,7 @@ PAPER_SETTINGS = MeshNecgsSettings(
     supervision="dense",
     rate_weight=0.0,
     feature_weight=0.1,
-    steps_per_mesh=100,
+    epochs=400,
     minimum_steps=1000,
     batch_size=4,
     learning_rate=1e-3,
@@ -113,7 +113,7 @@ PRESETS: dict[str, tuple[str, MeshNecgsSettings]] = {
     ),
     "fast": (
         "a look at what is possible: resolution 64 and a third of the steps",
-        MeshNecgsSettings(resolution=64, steps_per_mesh=60, minimum_steps=800),
+        MeshNecgsSettings(resolution=64, epochs=60, minimum_steps=800),
     ),
     "small": (
         "fewest bytes: the rate weighs four times as much",
@@ -121,7 +121,7 @@ PRESETS: dict[str, tuple[str, MeshNecgsSettings]] = {
     ),
     "fine": (
         "less error, larger files and a longer run",
-        MeshNecgsSettings(rate_weight=6e-7, steps_per_mesh=250),
+        MeshNecgsSettings(rate_weight=6e-7, epochs=250),
     ),
     "paper": (
         "NeCGS as published: its network, quantiser, loss and schedule; large for few meshes",

@@ -49,14 +49,14 @@ class Schedule:
     def of_set(settings: MeshNecgsSettings, count: int) -> Schedule:
         """Return the schedule of the joint optimisation of `count` meshes."""
         batch = min(settings.batch_size, count)
-        steps = max(settings.minimum_steps, -(-settings.steps_per_mesh * count // batch))
+        steps = max(settings.minimum_steps, -(-settings.epochs * count // batch))
         return Schedule(count, batch, steps)
 
     @staticmethod
     def of_added(settings: MeshNecgsSettings, count: int) -> Schedule:
         """Return the schedule for the latents of `count` added meshes."""
         batch = min(settings.batch_size, count)
-        return Schedule(count, batch, -(-settings.added_mesh_steps * count // batch))
+        return Schedule(count, batch, -(-settings.added_epochs * count // batch))
 
     def rate_at(self, step: int, warmup: float) -> float:
         """Return the part of the peak rate at a step: linear rise, then a cosine to zero."""
