@@ -109,6 +109,8 @@ class Session:
         yield from self.click("scene_codec.encode_selected")
         encode = self.newest_job()
         yield from self.until(lambda: encode.fraction > 0.4 or encode.finished)
+        if not encode.finished:
+            yield from self.picture("progress")
         yield from self.until(lambda: encode.finished)
         assert encode.state is self.part("jobs").JobState.DONE, encode.error
         yield 0.5

@@ -82,13 +82,13 @@ class JobOperator:
         self._release(context)
 
     def _show(self, context: bpy.types.Context, job: jobs.Job) -> None:
-        """Draw the job anew if there is something new to see; drawing ten times a second costs a core."""
+        """Tell the status bar, and draw the job anew if it has changed: to draw each time costs a core."""
         text = f"{job.title}: {job.message} ({job.fraction:.0%})   ESC: cancel"
+        context.workspace.status_text_set(text)  # each time, since other operators clear it when they end
         seen = (text, job.log[-1] if job.log else "", job.state)
         if seen != self._seen:
             self._seen = seen
             redraw(context)
-            context.workspace.status_text_set(text)
 
     def _release(self, context: bpy.types.Context) -> None:
         if self._timer is not None:
