@@ -38,6 +38,7 @@ print(json.dumps({
 class FoundPython:
     """An interpreter that was run and fits.
 
+    path : the interpreter itself, which a shim or a link that was asked has led to
     can_make_environments : whether it has `venv` and `ensurepip`; without them only uv can use it
     """
 
@@ -83,7 +84,8 @@ def probe_python(path: str) -> FoundPython:
     if is_blenders_own(report["base_prefix"]):
         text = f"{path} belongs to Blender; it would be gone with the next update."
         raise BackendError("no-python", text, ADVICE)
-    return FoundPython(path, version, report["can_make_environments"])
+    # Its own word for where it is: a shim on PATH may start another Python in another folder.
+    return FoundPython(report["executable"], version, report["can_make_environments"])
 
 
 def _run_probe(path: str) -> dict:
@@ -98,9 +100,14 @@ def _run_probe(path: str) -> dict:
             **hidden_window_options(),
         )
         report = json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
-        complete = {"version", "base_prefix", "bits", "implementation", "can_make_environments"} <= set(
-            report
-        )
+        complete = {
+            "executable",
+            "version",
+            "base_prefix",
+            "bits",
+            "implementation",
+            "can_make_environments",
+        } <= set(report)
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired) as problem:
         raise BackendError("no-python", f"{path} does not run as a Python ({problem}).", ADVICE) from problem
     if not complete:

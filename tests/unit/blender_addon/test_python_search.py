@@ -12,6 +12,7 @@ from scene_codec_addon.python_search import FoundPython, find_python, is_blender
 needs_scripts = pytest.mark.skipif(os.name == "nt", reason="needs POSIX to make executable scripts")
 
 GOOD = {
+    "executable": "/real/python",
     "version": [3, 11, 2],
     "base_prefix": "/usr",
     "bits": 64,
@@ -77,11 +78,11 @@ def test_the_first_that_can_make_environments_is_preferred_and_others_are_the_se
 ):
     bare = script(json.dumps(GOOD | {"can_make_environments": False}), "python3.11")
     monkeypatch.setattr(python_search, "candidate_paths", lambda: iter([bare]))
-    assert find_python() == FoundPython(bare, (3, 11, 2), can_make_environments=False)
-    full = script(json.dumps(GOOD), "python3.12")
+    assert find_python() == FoundPython("/real/python", (3, 11, 2), can_make_environments=False)
+    full = script(json.dumps(GOOD | {"executable": "/real/full"}), "python3.12")
     broken = script("", "python3.13")
     monkeypatch.setattr(python_search, "candidate_paths", lambda: iter([broken, bare, full]))
-    assert find_python().path == full
+    assert find_python().path == "/real/full"
 
 
 def test_without_any_python_the_text_says_what_to_do(monkeypatch):
