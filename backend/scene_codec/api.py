@@ -236,7 +236,10 @@ def _check_writable(output: Path) -> None:
 def _gather(
     inputs: Sequence[EncodeInput], taken: Sequence[str]
 ) -> tuple[list[SceneObject], list[ObjectFailure]]:
-    """Load files and folders; return all objects under unique names, and the files that could not be read."""
+    """Load files and folders; return all objects under unique names, and what could not be used.
+
+    Raises `UnsupportedSceneError` with the reasons when nothing is left.
+    """
     objects: list[SceneObject] = []
     failures = []
     for item in inputs:
@@ -260,6 +263,9 @@ def _gather(
         else:
             reason = "its transform is not an affine map of finite numbers"
             failures.append(ObjectFailure(name=item.name, reason=reason))
+    if not placed:
+        reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
+        raise UnsupportedSceneError(f"There is nothing to encode. {reasons}".rstrip())
     return placed, failures
 
 

@@ -203,6 +203,15 @@ def test_nothing_to_encode_is_refused(codec, tmp_path):
     assert not target.exists()
 
 
+def test_when_nothing_can_be_encoded_the_error_names_the_reasons(codec, tmp_path):
+    nowhere = [SceneObject("nowhere", octahedron(), np.full((4, 4), np.inf))]
+    with pytest.raises(UnsupportedSceneError, match="nowhere: its transform"):
+        scene_codec.encode(nowhere, tmp_path / "x.nscene", codec=codec, settings=TINY_SETTINGS[codec])
+    flat = [SceneObject("flat", TriangleMesh(np.zeros((3, 3)), np.array([[0, 1, 2]])))]
+    with pytest.raises(UnsupportedSceneError, match="flat"):
+        scene_codec.encode(flat, tmp_path / "x.nscene", codec=codec, settings=TINY_SETTINGS[codec])
+
+
 def test_unusable_objects_are_named_and_the_others_encoded(codec, tmp_path):
     nowhere = np.full((3, 3), np.nan)
     bad = [
