@@ -7,7 +7,7 @@ latents (c, 4, 4, 4) -> [conv 3^3 -> x2 sub-voxel shuffle -> GELU] per doubling 
 The blocks follow NeCGS (arXiv 2405.15034, section 3.2 and its released code: convolution to 8 x width
 channels, three-dimensional pixel shuffle, GELU, no normalisation), and the head is a 3^3 convolution. Two
 changes: a residual block hands its input's first channels on to the eight children before the GELU, which
-costs nothing and reaches the same error in half the steps. With a pointwise head the network can also be
+costs nothing and learns in fewer steps. With a pointwise head the network can also be
 evaluated at chosen places alone, with the same result: a block's convolution needs nothing but 27 neighbours,
 so the work of the last, largest blocks shrinks to the few per cent near the surface.
 """
