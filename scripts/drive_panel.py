@@ -47,6 +47,7 @@ def main() -> int:
             "pictures": str(options.pictures.resolve()) if options.pictures else None,
             "backends": {mode: _launcher(folder, mode) for mode in ("well", "slow")},
             "real_backend": str(options.backend_python) if options.backend_python else None,
+            "settings": json.loads(options.settings),
             "result": str(folder / "result.json"),
         }
         geometry = ["-p", "0", "0", *map(str, SCREEN)]
@@ -62,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--blender", default="blender", metavar="FILE", help="Blender executable")
     parser.add_argument("--archive", type=Path, required=True, metavar="ZIP", help="the extension")
     parser.add_argument("--backend-python", type=Path, metavar="FILE", help="Python that has scene_codec")
+    parser.add_argument(
+        "--settings",
+        default="{}",
+        metavar="JSON",
+        help="codec settings of the real backend, to train for less",
+    )
     parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="where pictures go; default: none")
     return parser
 

@@ -104,6 +104,7 @@ class Session:
         """Encode by a click, delete, decode by a click, undo, redo."""
         self.use_backend(self.plan["real_backend"] or self.plan["backends"]["well"])
         bpy.context.scene.scene_codec.preset = "fast"
+        self.add_settings()
         before = _places()
         yield from self.click("scene_codec.clear_jobs")
         yield from self.click("scene_codec.encode_selected")
@@ -166,6 +167,16 @@ class Session:
         """Let the next job start this backend."""
         self.part("backend_session").close(0.0)
         os.environ["SCENE_CODEC_BACKEND_PYTHON"] = python
+
+    def add_settings(self) -> None:
+        """Send the settings of the command line with each encode job; the panel offers presets only."""
+        encode = self.part("operators.encode")
+        without = encode._request_params
+        if self.plan["settings"]:
+            encode._request_params = lambda *request: {
+                **without(*request),
+                "settings": self.plan["settings"],
+            }
 
     def newest_job(self):  # noqa: ANN201 - a Job of the installed add-on
         """Return the job that was started last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import cast
 
 import msgspec
@@ -30,6 +31,7 @@ from scene_codec.progress import Progress
 from scene_codec.reports import EncodeReport, ObjectFailure
 
 ROWS_SHOWN = 60
+OBJECT_COLUMNS = ("object", "vertices", "faces", "as plain binary", "own bytes")
 
 ENCODE_HELP = """Turn meshes into one small .nscene file.
 
@@ -75,7 +77,7 @@ def encode(arguments: list[str]) -> int:
             device=options.device,
             progress=Progress(callback, token),
         )
-    return _finish(report, as_json=options.json)
+    return _finish(report, _show_encoded, as_json=options.json)
 
 
 def add(arguments: list[str]) -> int:
@@ -90,48 +92,66 @@ def add(arguments: list[str]) -> int:
             device=options.device,
             progress=Progress(callback, token),
         )
-    return _finish(report, as_json=options.json)
+    return _finish(report, _show_added, as_json=options.json)
 
 
-def _finish(report: EncodeReport, *, as_json: bool) -> int:
+def _finish(report: EncodeReport, show: Callable[[EncodeReport], None], *, as_json: bool) -> int:
     """Show the report and return the exit status that fits it."""
     if as_json:
         print_json(report)
     else:
-        _show_objects(report)
+        show(report)
         print_failures(report.failures)
     return LEFT_OUT if report.failures else OK
 
 
-def _show_objects(report: EncodeReport) -> None:
+def _show_encoded(report: EncodeReport) -> None:
     """Print what each object and the whole file came to."""
+    own = sum(item.bytes for item in report.objects)
+    # What all objects have in common is divided evenly: a ratio of an object's own bytes alone would flatter.
+    share = (report.file_bytes - own) / max(len(report.objects), 1)
     rows = [
+        (*row, size(item.bytes + share), ratio(item.binary_bytes, item.bytes + share))
+        for row, item in zip(_object_rows(report), report.objects, strict=False)
+    ]
+    binary = sum(item.binary_bytes for item in report.objects)
+    source = sum(item.source_bytes for item in report.objects)
+    whole = (size(binary), size(own), size(report.file_bytes), ratio(binary, report.file_bytes))
+    columns = (*OBJECT_COLUMNS, "with share of file", "ratio")
+    print_table(shown(report.path), columns, rows, ("whole file", "", "", *whole))
+    against = f", {ratio(source, report.file_bytes)} smaller than the source files ({size(source)})"
+    results().print(
+        f"{len(report.objects):,} objects in {size(report.file_bytes)}{against if source else ''}. "
+        f"{report.codec}, preset {shown(report.preset)}, {report.device}, {duration(report.seconds)}."
+    )
+
+
+def _show_added(report: EncodeReport) -> None:
+    """Print what was added to the file."""
+    own = sum(item.bytes for item in report.objects)
+    print_table(
+        shown(report.path), OBJECT_COLUMNS, _object_rows(report), ("all added", "", "", "", size(own))
+    )
+    results().print(
+        f"{len(report.objects):,} objects added; the file now has {size(report.file_bytes)}. "
+        f"{report.device}, {duration(report.seconds)}."
+    )
+
+
+def _object_rows(report: EncodeReport) -> list[tuple[str, ...]]:
+    """Return one row for each object, up to a number that can be read."""
+    if len(report.objects) > ROWS_SHOWN:
+        results().print(f"The first {ROWS_SHOWN} of {len(report.objects):,} objects; inspect lists all.")
+    return [
         (
             shown(item.name),
             f"{item.vertices:,}",
             f"{item.faces:,}",
             size(item.binary_bytes),
             size(item.bytes),
-            ratio(item.binary_bytes, item.bytes),
         )
         for item in report.objects[:ROWS_SHOWN]
     ]
-    binary = sum(item.binary_bytes for item in report.objects)
-    source = sum(item.source_bytes for item in report.objects)
-    total = ("whole file", "", "", size(binary), size(report.file_bytes), ratio(binary, report.file_bytes))
-    columns = ("object", "vertices", "faces", "as plain binary", "in the file", "ratio")
-    print_table(shown(report.path), columns, rows, total)
-    if len(report.objects) > ROWS_SHOWN:
-        results().print(f"and {len(report.objects) - ROWS_SHOWN:,} more; inspect lists all")
-    against = (
-        f", {ratio(source, report.file_bytes)} smaller than the source files ({size(source)})"
-        if source
-        else ""
-    )
-    results().print(
-        f"{len(report.objects):,} objects in {size(report.file_bytes)}{against}. "
-        f"{report.codec}, preset {shown(report.preset)}, {report.device}, {duration(report.seconds)}."
-    )
 
 
 def print_failures(failures: tuple[ObjectFailure, ...]) -> None:

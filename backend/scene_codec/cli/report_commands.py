@@ -130,10 +130,13 @@ def _sections(sections: tuple[SectionSummary, ...]) -> str:
 
 def _show_evaluation(report: EvaluationReport) -> None:
     """Print one line per object, the means and medians, and what had no partner."""
+    own = sum(item.bytes for item in report.objects)
+    # As in `encode`: what all have in common is divided evenly.
+    share = (report.file_bytes - own) / max(len(report.objects), 1)
     columns = (
         "object",
-        "bytes",
-        "ratio",
+        "own bytes",
+        "ratio with share",
         "CD",
         "excess",
         "to original",
@@ -144,7 +147,12 @@ def _show_evaluation(report: EvaluationReport) -> None:
         "F1",
     )
     rows = [
-        (shown(item.name), size(item.bytes), ratio(item.binary_bytes, item.bytes), *_error_cells(item.error))
+        (
+            shown(item.name),
+            size(item.bytes),
+            ratio(item.binary_bytes, item.bytes + share),
+            *_error_cells(item.error),
+        )
         for item in report.objects
     ]
     if report.mean is not None and report.median is not None:

@@ -56,7 +56,7 @@ def size(count: int | float) -> str:
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f} {_UNITS[unit]}"
 
 
-def ratio(before: int, after: int) -> str:
+def ratio(before: float, after: float) -> str:
     """Return how many times smaller `after` is, or a dash when either is unknown."""
     return f"{before / after:,.1f}x" if before > 0 and after > 0 else "-"
 
