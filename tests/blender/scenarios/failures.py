@@ -6,7 +6,7 @@ from pathlib import Path
 
 import bpy
 
-from scenarios.laboratory import Laboratory, delete, failure_of, files_in, snapshot
+from scenarios.laboratory import Laboratory, advance_until, delete, failure_of, files_in, snapshot
 
 
 def _monkey_and_file(laboratory: Laboratory) -> tuple[bpy.types.Object, str]:
@@ -65,9 +65,9 @@ def a_backend_killed_in_the_middle_of_a_decode_changes_nothing(laboratory: Labor
     laboratory.use_fake_backend("slow")
     before = snapshot()
     jobs, job = laboratory.part("jobs"), _start_decode(laboratory, good)
-    _advance_until(jobs, job, lambda: job.fraction == 0.3)
+    advance_until(jobs, job, lambda: job.fraction == 0.3)
     _kill(laboratory.part("backend_session").running_pid())
-    _advance_until(jobs, job, lambda: job.finished)
+    advance_until(jobs, job, lambda: job.finished)
     assert job.state is jobs.JobState.FAILED
     assert "ended unexpectedly" in job.error
     assert snapshot() == before
@@ -81,9 +81,9 @@ def a_cancelled_encode_changes_nothing(laboratory: Laboratory) -> None:
     reference = laboratory.part("bridges.scene_reader").reference_to(bpy.context.object)
     request = encode.EncodeRequest(objects=(reference,), filepath=Path(laboratory.path("new.nscene")))
     job = encode.start_encode(request)
-    _advance_until(jobs, job, lambda: job.fraction == 0.3)
+    advance_until(jobs, job, lambda: job.fraction == 0.3)
     bpy.ops.scene_codec.cancel_job(job_id=job.id)
-    _advance_until(jobs, job, lambda: job.finished)
+    advance_until(jobs, job, lambda: job.finished)
     assert job.state is jobs.JobState.CANCELLED
     assert snapshot() == before
     assert files_in(laboratory.folder) == files
@@ -96,9 +96,9 @@ def a_backend_that_ignores_a_cancellation_is_killed(laboratory: Laboratory) -> N
     session, jobs = laboratory.part("backend_session"), laboratory.part("jobs")
     session.CANCEL_GRACE_S = 0.0
     before, job = snapshot(), _start_decode(laboratory, good)
-    _advance_until(jobs, job, lambda: job.fraction == 0.3)
+    advance_until(jobs, job, lambda: job.fraction == 0.3)
     jobs.cancel(job.id)
-    _advance_until(jobs, job, lambda: job.finished)
+    advance_until(jobs, job, lambda: job.finished)
     assert job.state is jobs.JobState.CANCELLED
     assert snapshot() == before
     assert session.running_pid() is None
@@ -111,10 +111,10 @@ def a_decode_cancelled_while_objects_are_built_changes_nothing(laboratory: Labor
     good = laboratory.encode(first, bpy.context.object)
     before = snapshot()
     jobs, job = laboratory.part("jobs"), _start_decode(laboratory, good)
-    _advance_until(jobs, job, lambda: job.message.startswith("Building"))
+    advance_until(jobs, job, lambda: job.message.startswith("Building"))
     assert len(bpy.data.meshes) == 3
     jobs.cancel(job.id)
-    _advance_until(jobs, job, lambda: job.finished)
+    advance_until(jobs, job, lambda: job.finished)
     assert job.state is jobs.JobState.CANCELLED
     assert snapshot() == before
 
@@ -123,7 +123,7 @@ def opening_another_file_ends_the_jobs(laboratory: Laboratory) -> None:
     _, good = _monkey_and_file(laboratory)
     laboratory.use_fake_backend("slow")
     jobs, job = laboratory.part("jobs"), _start_decode(laboratory, good)
-    _advance_until(jobs, job, lambda: job.fraction == 0.3)
+    advance_until(jobs, job, lambda: job.fraction == 0.3)
     bpy.ops.wm.read_homefile(use_empty=True)
     assert job.state is jobs.JobState.CANCELLED
     assert jobs.active() == []
@@ -137,9 +137,9 @@ def undo_while_objects_are_built_does_no_harm(laboratory: Laboratory) -> None:
     bpy.ops.mesh.primitive_cube_add()
     bpy.ops.ed.undo_push(message="two")
     jobs, job = laboratory.part("jobs"), _start_decode(laboratory, good)
-    _advance_until(jobs, job, lambda: job.message.startswith("Building"))
+    advance_until(jobs, job, lambda: job.message.startswith("Building"))
     bpy.ops.ed.undo()
-    _advance_until(jobs, job, lambda: job.finished)
+    advance_until(jobs, job, lambda: job.finished)
     assert job.state is jobs.JobState.DONE, job.error
     assert bpy.data.objects.keys() == ["Suzanne"]
     assert len(bpy.data.objects["Suzanne"].data.polygons) > 900
@@ -156,7 +156,7 @@ def an_object_removed_before_its_turn_is_named(laboratory: Laboratory) -> None:
     request = encode.EncodeRequest(objects=objects, filepath=Path(laboratory.path("new.nscene")))
     job = encode.start_encode(request)
     delete(gone)
-    _advance_until(jobs, job, lambda: job.finished)
+    advance_until(jobs, job, lambda: job.finished)
     assert [stored["name"] for stored in job.result["objects"]] == ["Suzanne"]
     assert job.result["failures"] == [{"name": "Cube", "reason": "It was removed before its turn came."}]
 
@@ -246,12 +246,6 @@ def no_array_files_are_left_behind(laboratory: Laboratory) -> None:
 def _start_decode(laboratory: Laboratory, path: str):
     decode = laboratory.part("operators.decode")
     return decode.start_decode(decode.DecodeRequest(filepaths=(Path(path),)))
-
-
-def _advance_until(jobs, job, reached) -> None:
-    while not reached():
-        assert not job.finished, f"{job.state}: {job.error}"
-        jobs.advance(job.id, 0.0)
 
 
 def _kill(pid: int) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import os
 import sys
+import time
 from pathlib import Path
 
 import addon_utils
@@ -74,6 +75,14 @@ class Laboratory:
         assert bpy.ops.scene_codec.decode_file("EXEC_DEFAULT", True, filepath=path, **properties) == {
             "FINISHED"
         }
+
+
+def advance_until(jobs, job, reached) -> None:
+    """Work on a job until something is so, leaving the processor to the backend while the job waits."""
+    while not reached():
+        assert not job.finished, f"{job.state}: {job.error}"
+        if jobs.advance(job.id, 0.0) is jobs.Step.WAIT:
+            time.sleep(0.005)
 
 
 def failure_of(operator, **properties) -> str:

@@ -12,6 +12,7 @@ from mathutils.bvhtree import BVHTree
 
 from scenarios.laboratory import (
     Laboratory,
+    advance_until,
     delete,
     evaluated_world_vertices,
     failure_of,
@@ -105,12 +106,9 @@ def a_backend_killed_while_training_changes_nothing(laboratory: Laboratory) -> N
         settings={"resolution": 32, "minimum_steps": 100_000},
     )
     job = encode.start_encode(request)
-    while not (job.remaining_s is not None and job.fraction > 0):
-        jobs.advance(job.id, 0.0)
-        assert not job.finished, job.error
+    advance_until(jobs, job, lambda: job.remaining_s is not None and job.fraction > 0)
     os.kill(session.running_pid(), signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
-    while not job.finished:
-        jobs.advance(job.id, 0.0)
+    advance_until(jobs, job, lambda: job.finished)
     assert job.state is jobs.JobState.FAILED
     assert "ended unexpectedly" in job.error
     assert snapshot() == before
