@@ -75,7 +75,7 @@ class SCENE_CODEC_PT_jobs(_SidebarPanel, bpy.types.Panel):
             if job.finished:
                 _draw_finished(box, job, width)
             else:
-                _draw_running(box, job)
+                _draw_running(box, job, width)
         row = layout.row(align=True)
         row.operator("scene_codec.clear_jobs", text="Clear", icon="TRASH")
         row.operator("scene_codec.show_log", text="Log", icon="TEXT")
@@ -83,14 +83,15 @@ class SCENE_CODEC_PT_jobs(_SidebarPanel, bpy.types.Panel):
         _draw_backend_line(layout)
 
 
-def _draw_running(box: bpy.types.UILayout, job: jobs.Job) -> None:
+def _draw_running(box: bpy.types.UILayout, job: jobs.Job, width: int) -> None:
     row = box.row()
     row.label(text=job.title, icon="TIME")
     row.operator("scene_codec.cancel_job", text="", icon="X").job_id = job.id
     if job.kind != "environment":  # nobody knows how far a download is
         box.progress(factor=job.fraction, text=f"{job.fraction:.0%}")
-    if job.message:
-        box.label(text=job.message)
+    column = box.column(align=True)
+    for line in wrap(job.message, width):
+        column.label(text=line)
     if job.remaining_s is not None and not job.cancelling:
         box.label(text=f"About {duration_words(job.remaining_s)} left")
 

@@ -159,7 +159,7 @@ class Session:
         bpy.ops.preferences.addon_expand(module=MODULE)
         area.tag_redraw()
         yield 2.0
-        yield from self.picture("preferences")
+        yield from self.picture("preferences", top=280)
         assert self.part("preferences").backend_python() is None
         self.passed.append("the preferences are drawn")
 
@@ -270,13 +270,15 @@ class Session:
         yield from self.move(*self.middle_of(self.region("WINDOW")))
         yield 0.5
 
-    def picture(self, name: str) -> Pauses:
-        """Take a picture of the screen; Blender's own screenshots are black under software OpenGL."""
+    def picture(self, name: str, top: int = 26) -> Pauses:
+        """Take a picture of the screen below `top`; Blender's own are black under software OpenGL."""
         yield 0.5
         if self.plan["pictures"]:
             target = Path(self.plan["pictures"]) / f"{name}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
-            command = ["import", "-window", "root", "+dither", "-colors", "64", "-strip", str(target)]
+            # The viewport and its sidebar in few colours: some 30 kB each.
+            command = ["import", "-window", "root", "-crop", f"986x{760 - top}+0+{top}", "+repage"]
+            command += ["+dither", "-colors", "48", "-strip", f"PNG8:{target}"]
             subprocess.run(command, check=True, timeout=60)
 
 
