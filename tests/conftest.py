@@ -28,7 +28,7 @@ def own_cache(tmp_path_factory):
 def wait_for():
     """Wait until a condition holds, and return its value; fail after a time that is far more than enough."""
 
-    def wait(condition, timeout_s=60.0):
+    def wait(condition, timeout_s=300.0):
         deadline = time.monotonic() + timeout_s
         while not (value := condition()):
             assert time.monotonic() < deadline, "waited too long"

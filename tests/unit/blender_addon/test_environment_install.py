@@ -21,7 +21,7 @@ _spec = importlib.util.spec_from_file_location("small_wheels", Path(__file__).wi
 small_wheels = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(small_wheels)
 
-TIMEOUT_S = 120
+TIMEOUT_S = 600
 
 
 @pytest.fixture
