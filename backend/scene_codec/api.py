@@ -28,7 +28,12 @@ from scene_codec.bitstream import (
 from scene_codec.codecs.contract import CodedSet, JobContext
 from scene_codec.codecs.registry import all_codecs, codec_named
 from scene_codec.devices import resolve_device
-from scene_codec.errors import InvalidRequestError, UnsupportedSceneError, UnsupportedVersionError
+from scene_codec.errors import (
+    CorruptFileError,
+    InvalidRequestError,
+    UnsupportedSceneError,
+    UnsupportedVersionError,
+)
 from scene_codec.geometry.mesh_file_search import find_mesh_files
 from scene_codec.geometry.mesh_files import load_scene_objects
 from scene_codec.geometry.object_names import unique_names
@@ -207,7 +212,10 @@ def _decode_each(
             sections = {
                 section.kind: scene.read_object(source.name, section.kind) for section in source.sections
             }
-            mesh = decoder.decode(sections)
+            try:
+                mesh = decoder.decode(sections)
+            except CorruptFileError as problem:
+                raise CorruptFileError(f"Object {entry.name!r} cannot be decoded. {problem}") from problem
             transform = np.array(entry.transform or IDENTITY, dtype=np.float64).reshape(4, 4)
             yield SceneObject(entry.name, mesh, transform, entry.host)
         progress.update(1.0)

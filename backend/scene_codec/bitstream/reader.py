@@ -239,6 +239,9 @@ def open_scene_file(source: str | Path | bytes) -> SceneFile:
         file_bytes = stream.seek(0, io.SEEK_END)
         stream.seek(0)
         return SceneFile(stream, file_bytes, str(path))
+    except CorruptFileError as error:
+        stream.close()
+        raise CorruptFileError(f"{path}: {error}") from error
     except BaseException:
         stream.close()
         raise
