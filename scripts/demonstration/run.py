@@ -20,7 +20,7 @@ from scene_codec.geometry.mesh_files import load_scene_objects, save_scene_objec
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 
 ENCODE_FLAGS = ("--preset", "fast", "--epochs", "30", "--minimum-steps", "1200", "--deformation")
-"""Half as many steps again as `fast`, and displacements for the thin parts: a minute and a half on two cores."""
+"""Half as many steps again as `fast`, and displacements for thin parts: a minute and a half on two cores."""
 
 COLUMNS = (
     "mesh", "vertices", "as PLY", "plain binary", "own bytes", "with share", "ratio",
