@@ -81,6 +81,10 @@ class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     warmup: Annotated[float, msgspec.Meta(ge=0.0, le=0.9)] = 0.05
     """Part of the steps over which the rate rises linearly; a cosine brings it back to zero."""
 
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic inside the network while it is optimised, never when it decodes. bfloat16 halves the time of
+    dense supervision on processors and GPUs that have it."""
+
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
     """Start of all random draws: the same seed, input and machine give the same bytes."""
 

@@ -23,6 +23,7 @@ from scene_codec.codecs.mesh_necgs.model import SetModel
 from scene_codec.codecs.mesh_necgs.supervision import Supervision
 from scene_codec.entropy.rate import laplace_bits
 from scene_codec.entropy.straight_through import round_straight_through
+from scene_codec.networks.surface_support import SurfaceSupport
 from scene_codec.progress import Progress
 
 CHECKPOINT_INTERVAL_S = 60.0
@@ -123,7 +124,7 @@ class Trainer:
         weights, weight_bits = self._weights()
         latents = self._model.rounded_latents(ids)
         distortion = self._supervision.distortion(
-            lambda blocks, supports: self._model.decode(weights, blocks, supports), latents.values, ids
+            lambda blocks, supports: self._decode(weights, blocks, supports), latents.values, ids
         )
         bits = self._latent_bits(latents.in_steps) / len(ids) + weight_bits / self._schedule.count
         loss = distortion + self._rate_weight() * bits
@@ -131,6 +132,15 @@ class Trainer:
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
         return float(distortion.detach()), float(bits.detach())
+
+    def _decode(
+        self, weights: dict[str, Tensor], latents: Tensor, supports: Sequence[SurfaceSupport] | None
+    ) -> Tensor | list[Tensor]:
+        """Decode in the arithmetic that the settings ask for; the loss is always taken in float32."""
+        reduced = self._settings.precision == "bfloat16"
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=reduced):
+            decoded = self._model.decode(weights, latents, supports)
+        return decoded.float() if isinstance(decoded, Tensor) else [one.float() for one in decoded]
 
     def _weights(self) -> tuple[dict[str, Tensor], Tensor]:
         """Return the rounded weights and their estimated bits; none for a finished decoder."""
