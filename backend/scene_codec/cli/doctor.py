@@ -7,27 +7,19 @@ import importlib.util
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 import msgspec
 
+from scene_codec import environment
 from scene_codec.cli.arguments import ReportArguments, parse
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.terminal import print_json, print_table, results, shown
 
 HELP = """Check this installation: packages, device, what to do about what is missing."""
 
-REQUIRED = {
-    "constriction": "constriction",
-    "libigl": "igl",
-    "msgspec": "msgspec",
-    "numpy": "numpy",
-    "pebble": "pebble",
-    "PyMCubes": "mcubes",
-    "scipy": "scipy",
-    "torch": "torch",
-    "trimesh": "trimesh",
-}
+MODULES = {"libigl": "igl", "pymcubes": "mcubes"}
+"""Modules of packages whose names differ from them."""
+
 OPTIONAL = {
     "DracoPy": ("DracoPy", "baselines"),
     "fast-simplification": ("fast_simplification", "baselines"),
@@ -64,7 +56,7 @@ def doctor(arguments: list[str]) -> int:
 
 def examine() -> DoctorReport:
     """Look at the installation without changing anything."""
-    needed = [_python_check(), *(_package_check(name, module) for name, module in REQUIRED.items())]
+    needed = [_python_check(), *(_package_check(name) for name in environment.required_packages())]
     device, device_check = _device_check()
     optional = [_optional_check(name, module, extra) for name, (module, extra) in OPTIONAL.items()]
     return DoctorReport(
@@ -81,10 +73,10 @@ def _python_check() -> Check:
     return Check(name="Python", found=found, ok=fits, advice="" if fits else "install Python 3.11 or newer")
 
 
-def _package_check(name: str, module: str) -> Check:
+def _package_check(name: str) -> Check:
     """Check that a package imports; a broken binary shows only then."""
     try:
-        importlib.import_module(module)
+        importlib.import_module(MODULES.get(name, name))
     except Exception as problem:  # a damaged installation may raise anything
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         advice = f"pip install --force-reinstall {name}"
@@ -105,24 +97,23 @@ def _device_check() -> tuple[str, Check]:
     try:
         import torch
     except Exception:  # reported by the package check already
-        advice = "repair torch first"
-        return "none", Check(name="device", found="torch does not import", ok=False, advice=advice)
-    if torch.cuda.is_available():
-        card = torch.cuda.get_device_properties(0)
-        found = f"CUDA: {card.name}, {card.total_memory / 1e9:.1f} GB"
-        return "cuda", Check(name="device", found=found, ok=True)
+        return "none", Check(
+            name="device", found="torch does not import", ok=False, advice="repair torch first"
+        )
+    trouble = " ".join(environment.advice(torch))
+    cards = environment.cuda_devices(torch)
+    if cards:
+        found = f"CUDA: {cards[0]['name']}, {cards[0]['memory_bytes'] / 1e9:.1f} GB"
+        return "cuda", Check(name="device", found=found, ok=not trouble, advice=trouble)
     threads = torch.get_num_threads()
     found = f"CPU: {os.cpu_count()} cores, {threads} threads; torch {torch.__version__} sees no CUDA device"
-    advice = "works everywhere; with an NVIDIA card, a CUDA build of torch encodes many times faster"
-    return "cpu", Check(name="device", found=found, ok=True, advice=advice)
+    works = "works everywhere; with an NVIDIA card, a CUDA build of torch encodes many times faster"
+    return "cpu", Check(name="device", found=found, ok=True, advice=trouble or works)
 
 
 def _version(name: str) -> str:
     """Return the installed version of a distribution."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "installed, version unknown"
+    return environment.package_version(name) or "installed, version unknown"
 
 
 def _show(report: DoctorReport) -> None:

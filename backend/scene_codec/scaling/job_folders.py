@@ -53,7 +53,7 @@ def _take(lock: Path) -> bool:
 
 
 def _alive(pid: int) -> bool:
-    """Tell whether a process is running.."""
+    """Tell whether a process is running."""
     if os.name == "nt":
         return False
     try:

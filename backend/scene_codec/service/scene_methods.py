@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 import scene_codec
+from scene_codec.environment import describe_environment
 from scene_codec.errors import Cancelled, InvalidRequestError, SceneCodecError
 from scene_codec.progress import Progress
 from scene_codec.service import protocol
-from scene_codec.service.environment import describe_environment
 from scene_codec.service.methods import JobMethod, MethodTable, QuickMethod
 from scene_codec.service.requests import (
     AddParams,

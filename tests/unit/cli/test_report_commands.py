@@ -76,7 +76,7 @@ def test_doctor_finds_this_installation_ready(capsys):
 
 
 def test_doctor_says_what_to_do_about_a_broken_package(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "REQUIRED", {"libigl": "no_such_module_anywhere"})
+    monkeypatch.setattr(doctor, "MODULES", {**doctor.MODULES, "libigl": "no_such_module_anywhere"})
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert "MISSING" in text

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from scene_codec.service import environment
+from scene_codec import environment
 
 
 def fake_torch(*, available, built_for="13.0", architectures=("sm_90",), capability=(9, 0)):
