@@ -1,4 +1,4 @@
-"""The plain data that all parts of the volume pipeline exchange: grids of values and named, placed volumes."""
+"""The plain data that all parts of the volume pipeline exchange: grids of values, named volumes."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class VolumeGrid:
     """Values on an integer lattice, given in one box of it and constant outside.
 
     name : unique within its volume
-    values : (x, y, z) or (x, y, z, channels), one of `VALUE_TYPES`; may be a memory map larger than memory, so
-        that it is read box by box
+    values : (x, y, z) or (x, y, z, channels), one of `VALUE_TYPES`; may be a memory map larger than memory,
+        so that it is read box by box
     active : (x, y, z) bool: the voxels that carry data (OpenVDB's topology); None when all do. Values of
         inactive voxels are the background's, except the inside of a level set, which is minus the background.
     corner : lattice index of `values[0, 0, 0]`
