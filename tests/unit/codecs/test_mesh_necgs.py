@@ -15,6 +15,7 @@ from scene_codec.codecs.mesh_necgs.supervision import NearSurfaceSupervision, ba
 from scene_codec.codecs.mesh_necgs.training import Schedule, Trainer
 from scene_codec.errors import CorruptFileError, InvalidRequestError
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
+from scene_codec.geometry.signed_distance import SurfaceDistance
 from scene_codec.networks.decoder_shape import DecoderShape
 from scene_codec.progress import Progress
 
@@ -28,6 +29,15 @@ def sphere_grid(radius, resolution=32, channels=1):
     grid = np.zeros((*distance.shape, channels), dtype=np.float16)
     grid[..., 0] = distance
     return grid
+
+
+def open_sheet():
+    """Make a wavy sheet of 20 x 20 points."""
+    x, y = np.meshgrid(np.linspace(-1, 1, 20), np.linspace(-1, 1, 20), indexing="ij")
+    corners = np.stack([x, y, 0.2 * np.sin(2.0 * x)], axis=-1).reshape(-1, 3)
+    first = (np.arange(19)[:, None] * 20 + np.arange(19)).ravel()
+    triangles = [(first, first + 20, first + 1), (first + 20, first + 21, first + 1)]
+    return TriangleMesh(corners, np.concatenate([np.stack(t, axis=-1) for t in triangles]).astype(np.int64))
 
 
 def tetrahedron():
@@ -192,3 +202,22 @@ def test_the_shape_of_a_decoder_counts_its_doublings():
         resolution=256, latent_channels=1, widths=(), outputs=1, pointwise_head=True, residual=True
     )
     assert shape.doublings == 6
+
+
+def test_an_open_sheet_is_marked_and_comes_back_without_holes(tmp_path):
+    path = tmp_path / "sheet.nscene"
+    mesh = open_sheet()
+    settings = {"resolution": 32, "widths": [8, 6, 4], "minimum_steps": 250}
+    scene_codec.encode([SceneObject("cloth", mesh)], path, settings=settings, device="cpu")
+    with open_scene_file(path) as file:
+        kinds = [section.kind for section in file.objects[0].sections]
+        assert kinds == [syntax.SURFACE, syntax.INFLATED]
+    (item,) = scene_codec.decode(path, device="cpu")
+    size = np.ptp(mesh.vertices, axis=0).max()
+    distances = SurfaceDistance(item.mesh).closest(mesh.vertices).distances
+    assert distances.max() < 0.05 * size
+
+
+def test_a_sheet_section_with_content_is_refused():
+    with pytest.raises(CorruptFileError, match="not empty"):
+        syntax.read_object({syntax.SURFACE: b"\0", syntax.INFLATED: b"x"}, ())

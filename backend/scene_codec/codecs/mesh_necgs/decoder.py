@@ -12,18 +12,18 @@ from scene_codec.codecs.mesh_necgs.syntax import (
     ARCHITECTURE,
     LATENT_CODING,
     SHARED_LABELS,
-    SURFACE,
     WEIGHTS,
     Architecture,
     CodedSurface,
     LatentCoding,
     read_architecture,
     read_latent_coding,
-    read_surface,
+    read_object,
     read_weights,
 )
 from scene_codec.entropy.quantisers import dequantise
 from scene_codec.errors import CorruptFileError
+from scene_codec.geometry.inflation import deflated
 from scene_codec.geometry.marching_cubes import extract
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.tsdf_grid import TsdfGrid
@@ -53,13 +53,14 @@ class SetDecoder:
 
     def decode(self, sections: Mapping[int, bytes]) -> TriangleMesh:
         """Return an object's mesh in scene units. Raises `CorruptFileError`."""
-        if SURFACE not in sections:
-            raise CorruptFileError("The object has no surface section.")
-        return self.surface_mesh(read_surface(sections[SURFACE], self.coding.tables))
+        return self.surface_mesh(read_object(sections, self.coding.tables))
 
     def surface_mesh(self, surface: CodedSurface) -> TriangleMesh:
         """Return the mesh, in scene units, that a coded surface stands for."""
-        return surface.frame.out_of(extract(self.grid(surface)))
+        mesh = extract(self.grid(surface))
+        if surface.inflated:
+            mesh = deflated(mesh, self.architecture.resolution)
+        return surface.frame.out_of(mesh)
 
     def grid(self, surface: CodedSurface) -> TsdfGrid:
         """Return the distance grid that a coded surface stands for."""

@@ -20,14 +20,13 @@ from scene_codec.codecs.mesh_necgs.supervision import make_supervision
 from scene_codec.codecs.mesh_necgs.syntax import (
     ARCHITECTURE,
     LATENT_CODING,
-    SURFACE,
     WEIGHTS,
     Architecture,
     CodedSurface,
     LatentCoding,
     write_architecture,
     write_latent_coding,
-    write_surface,
+    write_object,
     write_weights,
 )
 from scene_codec.codecs.mesh_necgs.target_grids import (
@@ -66,7 +65,8 @@ def encode_set(objects: Sequence[SceneObject], settings: MeshNecgsSettings, cont
         trainer.run(context.progress.part(FIT_SHARE, TRAINED_SHARE, "training"), folder / "checkpoint.pt")
         shared, latents = _code_shared(model)
         grids.close()
-    coded, empty = _code_objects(fitted, latents, SetDecoder(shared, context.device), context)
+    surfaces = _surfaces(fitted, grids, latents)
+    coded, empty = _code_objects(fitted, surfaces, SetDecoder(shared, context.device), context)
     sections = tuple(Section(kind, payload) for kind, payload in shared.items())
     return CodedSet(shared=sections, objects=coded, failures=(*failures, *empty))
 
@@ -111,7 +111,7 @@ def add_to_set(
         trainer.run(context.progress.part(FIT_SHARE, TRAINED_SHARE, "optimising"), folder / "checkpoint.pt")
         latents = _round_latents(model)
         grids.close()
-    coded, empty = _code_objects(fitted, latents, decoder, context)
+    coded, empty = _code_objects(fitted, _surfaces(fitted, grids, latents), decoder, context)
     return CodedSet(shared=(), objects=coded, failures=(*failures, *empty))
 
 
@@ -172,22 +172,30 @@ def _round_latents(model: SetModel) -> NDArray[np.int32]:
     return in_steps.round().to(torch.int32).transpose(1, 2).cpu().numpy()
 
 
+def _surfaces(
+    fitted: Sequence[PreparedObject], grids: TargetGrids, latents: NDArray[np.int32]
+) -> list[CodedSurface]:
+    """Return what is coded of each object."""
+    return [
+        CodedSurface(item.frame, np.ascontiguousarray(block), inflated)
+        for item, block, inflated in zip(fitted, latents, grids.inflated, strict=True)
+    ]
+
+
 def _code_objects(
     fitted: Sequence[PreparedObject],
-    latents: NDArray[np.int32],
+    surfaces: Sequence[CodedSurface],
     decoder: SetDecoder,
     context: JobContext,
 ) -> tuple[tuple[CodedObject, ...], list[ObjectFailure]]:
     """Return every object's section, and as failures the objects of which the decoder makes nothing."""
     coded, failures = [], []
     progress = context.progress.part(TRAINED_SHARE, 1.0, "coding")
-    for index, (item, block) in enumerate(zip(fitted, latents, strict=True)):
-        surface = CodedSurface(item.frame, np.ascontiguousarray(block))
+    for index, (item, surface) in enumerate(zip(fitted, surfaces, strict=True)):
         if len(decoder.surface_mesh(surface).faces) == 0:
             reason = "nothing is left of it at this quality; use a smaller rate weight or a higher resolution"
             failures.append(ObjectFailure(name=item.source.name, reason=reason))
         else:
-            section = Section(SURFACE, write_surface(surface, decoder.coding.tables))
-            coded.append(CodedObject(item.source, (section,)))
+            coded.append(CodedObject(item.source, write_object(surface, decoder.coding.tables)))
         progress.update((index + 1) / len(fitted), item.source.name)
     return tuple(coded), failures

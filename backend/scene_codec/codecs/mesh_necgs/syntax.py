@@ -6,17 +6,19 @@
 | 2 WEIGHTS | shared | for each tensor of the decoder its quantisation step, then all tensors in steps |
 | 3 LATENT_CODING | shared | for each latent channel its quantisation step, then for each its symbol table |
 | 16 SURFACE | object | frame, then the latents in steps, channel by channel |
+| 17 INFLATED | object | empty; present when the surface is that of a solid around a sheet |
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scene_codec.bitstream import Section
 from scene_codec.codecs.mesh_necgs.config import CODEC_NAME
 from scene_codec.entropy.byte_fields import ByteReader
 from scene_codec.entropy.fitting import read_table
@@ -34,13 +36,14 @@ ARCHITECTURE = 1
 WEIGHTS = 2
 LATENT_CODING = 3
 SURFACE = 16
+INFLATED = 17
 
 SHARED_LABELS = {
     ARCHITECTURE: "decoder sizes",
     WEIGHTS: "decoder weights",
     LATENT_CODING: "latent steps and tables",
 }
-OBJECT_LABELS = {SURFACE: "surface"}
+OBJECT_LABELS = {SURFACE: "surface", INFLATED: "sheet"}
 
 RESOLUTIONS = (32, 64, 128, 256)
 MAX_PARAMETERS = 8_000_000
@@ -75,13 +78,15 @@ class Architecture(msgspec.Struct, array_like=True, frozen=True, kw_only=True, f
 
 @dataclass(frozen=True)
 class CodedSurface:
-    """Content of an object's SURFACE section.
+    """Content of an object's sections.
 
     latents : (c, 64) int32, in steps
+    inflated : the grid is that of a solid around a sheet (see `geometry.inflation`)
     """
 
     frame: Frame
     latents: NDArray[np.int32]
+    inflated: bool = False
 
 
 def parameter_sizes(shape: DecoderShape) -> list[int]:
@@ -174,6 +179,23 @@ def read_latent_coding(data: bytes, channels: int) -> LatentCoding:
     if excess:
         raise CorruptFileError(f"The latent tables of {CODEC_NAME} have {excess} bytes too many.")
     return LatentCoding(steps, tables)
+
+
+def write_object(surface: CodedSurface, tables: Sequence[SymbolTable]) -> tuple[Section, ...]:
+    """Return the sections of an object."""
+    sections = [Section(SURFACE, write_surface(surface, tables))]
+    if surface.inflated:
+        sections.append(Section(INFLATED, b""))
+    return tuple(sections)
+
+
+def read_object(sections: Mapping[int, bytes], tables: Sequence[SymbolTable]) -> CodedSurface:
+    """Read the sections of an object. Raises `CorruptFileError`."""
+    if SURFACE not in sections:
+        raise CorruptFileError("The object has no surface section.")
+    if sections.get(INFLATED):
+        raise CorruptFileError("The mark of an object as a sheet is not empty.")
+    return replace(read_surface(sections[SURFACE], tables), inflated=INFLATED in sections)
 
 
 def write_surface(surface: CodedSurface, tables: Sequence[SymbolTable]) -> bytes:

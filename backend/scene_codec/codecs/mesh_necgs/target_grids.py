@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.errors import SceneCodecError
+from scene_codec.geometry.inflation import inflated_grid, is_sheet
 from scene_codec.geometry.mesh_checks import prepare_mesh
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
@@ -41,7 +42,7 @@ class FitJob:
     @property
     def key(self) -> str:
         """Content address of the result."""
-        recipe = f"target-grid {self.resolution} {self.deformation}"
+        recipe = f"target-grid with sheets {self.resolution} {self.deformation}"
         return result_key(FIT_VERSION, recipe, [self.mesh.vertices.tobytes(), self.mesh.faces.tobytes()])
 
 
@@ -54,14 +55,19 @@ class PreparedObject:
 
 
 class TargetGrids:
-    """Target grids on disk, read a page at a time; see `supervision.GridSource`."""
+    """Target grids on disk, read a page at a time; see `supervision.GridSource`.
+
+    inflated : of each grid, whether it is that of a solid around a sheet
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._open: list[NDArray[np.float16]] = []
+        self.inflated: list[bool] = []
 
-    def append(self, grid: NDArray[np.float16]) -> None:
+    def append(self, grid: NDArray[np.float16], *, inflated: bool) -> None:
         """Keep one more grid, (K, K, K, channels) float16."""
+        self.inflated.append(inflated)
         path = self._folder / f"grid-{len(self._open):06d}.npy"
         np.save(path, grid)
         self._open.append(np.load(path, mmap_mode="r"))
@@ -78,15 +84,20 @@ class TargetGrids:
 
 
 def fit_target(job: FitJob) -> bytes:
-    """Return the deflated float16 grid (K, K, K, 1 or 4) of a job's mesh."""
-    if job.deformation:
-        fitted = fit_tsdf_grid(job.mesh, job.resolution)
-        deformation = fitted.deformation
-        assert deformation is not None
-        channels = np.concatenate([fitted.values[..., None], deformation], axis=-1)
+    """Return one byte, 1 for an inflated sheet, and the deflated float16 grid (K, K, K, 1 or 4)."""
+    inflated = is_sheet(job.mesh, job.resolution)
+    if inflated:
+        grid = inflated_grid(job.mesh, job.resolution)
+    elif job.deformation:
+        grid = fit_tsdf_grid(job.mesh, job.resolution)
     else:
-        channels = tsdf_grid(job.mesh, job.resolution).values[..., None]
-    return zlib.compress(channels.astype(np.float16).tobytes(), level=1)
+        grid = tsdf_grid(job.mesh, job.resolution)
+    channels = grid.values[..., None]
+    if job.deformation:
+        still = np.zeros((*grid.values.shape, 3), np.float32)
+        deformation = still if grid.deformation is None else grid.deformation
+        channels = np.concatenate([channels, deformation], axis=-1)
+    return bytes([inflated]) + zlib.compress(channels.astype(np.float16).tobytes(), level=1)
 
 
 def prepare_objects(objects: Sequence[SceneObject]) -> tuple[list[PreparedObject], list[ObjectFailure]]:
@@ -143,6 +154,6 @@ def fit_targets(
     grids = TargetGrids(folder)
     shape = (resolution, resolution, resolution, 4 if deformation else 1)
     for index in sorted(results):
-        flat = np.frombuffer(zlib.decompress(results[index]), dtype=np.float16)
-        grids.append(flat.reshape(shape))
+        flat = np.frombuffer(zlib.decompress(results[index][1:]), dtype=np.float16)
+        grids.append(flat.reshape(shape), inflated=bool(results[index][0]))
     return [prepared[index] for index in sorted(results)], grids, failures
