@@ -5,7 +5,9 @@ Importing this module is cheap; torch is imported by the first call that encodes
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scene_codec.bitstream import (
+    MAGIC,
     ObjectEntry,
     ObjectRecord,
     SceneContent,
@@ -96,14 +99,14 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
     chosen = codec_named(codec)
     chosen_settings = chosen.settings(preset, settings or {})
     _check_writable(Path(output))
-    context = JobContext(resolve_device(device), progress or Progress(), job_folder)
+    with _job(device, progress) as context:
+        objects, failures = _gather(inputs, taken=())
+        coded = chosen.encode(_originals(objects), chosen_settings, context)
+        records, failures = _records(objects, coded, failures, first_index=0)
+        content = SceneContent(codec, chosen.payload_version, coded.shared, tuple(records))
+        context.progress.check_cancelled()
+        write_scene_file(output, content)
     run = _Run(chosen, preset or chosen.info.default_preset, context, started)
-    objects, failures = _gather(inputs, taken=())
-    coded = chosen.encode(_originals(objects), chosen_settings, context)
-    records, failures = _records(objects, coded, failures, first_index=0)
-    content = SceneContent(codec, chosen.payload_version, coded.shared, tuple(records))
-    context.progress.check_cancelled()
-    write_scene_file(output, content)
     return _report(run, Path(output), objects, records, failures)
 
 
@@ -125,16 +128,16 @@ def add(
     target = Path(file if output is None else output)
     with open_scene_file(file) as scene:
         chosen = _codec_of(scene)
-        names, count = scene.names, len(scene.names)
+        header, names, count = scene.header, scene.names, len(scene.names)
         shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
         scene.verify()
     _check_writable(target)
-    context = JobContext(resolve_device(device), progress or Progress(), job_folder)
-    objects, failures = _gather(inputs, taken=names)
-    coded = chosen.add(_originals(objects), shared, chosen.settings(None, {}), context)
-    records, failures = _records(objects, coded, failures, first_index=count)
-    context.progress.check_cancelled()
-    append_objects(file, records, target)
+    with _job(device, progress) as context:
+        objects, failures = _gather(inputs, taken=names)
+        coded = chosen.add(_originals(objects), shared, chosen.settings(None, {}), context)
+        records, failures = _records(objects, coded, failures, first_index=count)
+        context.progress.check_cancelled()
+        append_objects(file, records, target, expected=header)
     run = _Run(chosen, chosen.info.default_preset, context, started)
     return _report(run, target, objects, records, failures)
 
@@ -198,6 +201,15 @@ def inspect(file: str | Path) -> FileSummary:
         )
 
 
+@contextlib.contextmanager
+def _job(device: str, progress: Progress | None) -> Iterator[JobContext]:
+    """Give what a codec needs; its working folders go when the block, with the writing in it, ends well."""
+    with contextlib.ExitStack() as folders:
+        yield JobContext(
+            resolve_device(device), progress or Progress(), lambda key: folders.enter_context(job_folder(key))
+        )
+
+
 def _decode_each(
     scene: SceneFile, codec: Codec, entries: Sequence[ObjectEntry], device: str, progress: Progress
 ) -> Iterator[SceneObject]:
@@ -234,11 +246,32 @@ def _codec_of(scene: SceneFile) -> Codec:
 
 
 def _check_writable(output: Path) -> None:
-    """Raise `InvalidRequestError` before hours of work, not after, when the file cannot be written there."""
+    """Raise `InvalidRequestError` before hours of work, not after, when the file cannot be written there.
+
+    A file that is no `.nscene` file is not replaced: it may be the mesh that was to be encoded.
+    """
     if output.is_dir():
         raise InvalidRequestError(f"'{output}' is a folder; name a file to write.")
+    if output.exists() and not _may_be_replaced(output):
+        raise InvalidRequestError(f"'{output}' is there and is no .nscene file; choose another name.")
     if not output.absolute().parent.is_dir():
         raise InvalidRequestError(f"There is no folder '{output.parent}' to write '{output.name}' into.")
+    try:
+        with tempfile.TemporaryFile(dir=output.absolute().parent):
+            pass
+    except OSError as error:
+        raise InvalidRequestError(
+            f"Nothing can be written into '{output.absolute().parent}': {error.strerror or error}."
+        ) from error
+
+
+def _may_be_replaced(path: Path) -> bool:
+    """Tell whether a file is empty or begins as a `.nscene` file does."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as stream:
+        start = stream.read(len(MAGIC))
+    return start in (b"", MAGIC)
 
 
 def _gather(

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from scene_codec import api
-from scene_codec.errors import UnsupportedSceneError
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.geometry.mesh_file_search import find_mesh_files
 from scene_codec.geometry.mesh_files import load_scene_objects
 from scene_codec.geometry.object_names import unique_names
@@ -138,6 +138,8 @@ def evaluate(
 
     Raises `SceneCodecError` when the file or the reference cannot be read at all.
     """
+    if samples < 1:
+        raise InvalidRequestError(f"{samples} samples were asked for; at least one is needed.")
     progress = progress or Progress()
     summary = api.inspect(file)
     paths = [reference] if isinstance(reference, str | Path) else list(reference)

@@ -76,6 +76,6 @@ def reuse_encoding(inputs: Sequence[Path], file: Path, decoded: Path, *, device:
 def measure(encode: Answer, inputs: Sequence[Path], file: Path, decoded: Path, device: str) -> RoundTrip:
     """Inspect, decode and evaluate an encoded file."""
     inspect = run_command("inspect", file, "--json")
-    decode = run_command("decode", file, "-o", decoded, "--json", "--device", device)
+    decode = run_command("decode", file, "-o", decoded, "--overwrite", "--json", "--device", device)
     evaluate = run_command("evaluate", file, "--reference", *inputs, "--json", "-", "--device", device)
     return RoundTrip(encode, inspect, decode, evaluate)

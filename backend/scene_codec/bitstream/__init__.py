@@ -5,11 +5,13 @@ Specified in docs/FORMAT.md; needs no torch.
 
 from scene_codec.bitstream.accounting import ByteAccount, account_bytes
 from scene_codec.bitstream.atomic_file import write_atomically
+from scene_codec.bitstream.preamble import MAGIC
 from scene_codec.bitstream.reader import ObjectEntry, SceneFile, SectionEntry, open_scene_file
 from scene_codec.bitstream.records import ObjectRecord, SceneContent, Section
 from scene_codec.bitstream.writer import append_objects, serialise, write_scene_file
 
 __all__ = [
+    "MAGIC",
     "ByteAccount",
     "ObjectEntry",
     "ObjectRecord",

@@ -231,6 +231,8 @@ def open_scene_file(source: str | Path | bytes) -> SceneFile:
     if isinstance(source, bytes):
         return SceneFile(io.BytesIO(source), len(source), "The file")
     path = Path(source)
+    if path.exists() and not path.is_file():
+        raise InvalidRequestError(f"Could not open {path}: it is no regular file.")
     try:
         stream = path.open("rb")
     except OSError as error:

@@ -18,7 +18,7 @@ from scene_codec.bitstream.limits import MAX_HEADER_BYTES
 from scene_codec.bitstream.preamble import pack_header
 from scene_codec.bitstream.reader import SceneFile, open_scene_file
 from scene_codec.bitstream.records import ObjectRecord, SceneContent, Section
-from scene_codec.errors import UnsupportedSceneError
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 
 
 def serialise(content: SceneContent) -> bytes:
@@ -41,15 +41,25 @@ def write_scene_file(path: str | Path, content: SceneContent) -> None:
 
 
 def append_objects(
-    path: str | Path, records: Sequence[ObjectRecord], output: str | Path | None = None
+    path: str | Path,
+    records: Sequence[ObjectRecord],
+    output: str | Path | None = None,
+    *,
+    expected: Header | None = None,
 ) -> None:
     """Add objects behind those of an existing file; the bytes of all old sections are copied untouched.
 
     output : where to write, the same file by default
+    expected : the header that the file had when the records were made for it
     `instance_of` counts in the whole file, so a new object may be an instance of an old one.
-    Raises what `open_scene_file` and `write_scene_file` raise.
+    Raises what `open_scene_file` and `write_scene_file` raise, and `InvalidRequestError` for a file that is
+    not the expected one any more.
     """
     with open_scene_file(path) as old:
+        if expected is not None and old.header != expected:
+            raise InvalidRequestError(
+                f"'{path}' was changed by another program in the meantime. Nothing was added; start again."
+            )
         header = Header(
             codec=old.header.codec,
             payload_version=old.header.payload_version,

@@ -81,6 +81,9 @@ class DecodeArguments:
     format: MeshFormat = "ply"
     """Format of the meshes."""
 
+    overwrite: bool = False
+    """Replace files of the same names that are there already."""
+
     device: Device = "auto"
     """Where to compute."""
 

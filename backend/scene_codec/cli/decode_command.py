@@ -51,6 +51,8 @@ def decode(arguments: list[str]) -> int:
     options = parse(DecodeArguments, "decode", HELP, arguments)
     files = _wanted_files(api.inspect(options.file), options)
     folder = _make_folder(options.output)
+    if not options.overwrite:
+        _refuse_to_overwrite(folder, files)
     written: list[WrittenObject] = []
     with cancel_on_interrupt() as token, progress_bar() as callback:
         progress = Progress(callback, token)
@@ -100,6 +102,16 @@ def _make_folder(folder: Path) -> Path:
         raise InvalidRequestError(f"The output '{folder}' is a file; name a folder.")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _refuse_to_overwrite(folder: Path, files: dict[str, str]) -> None:
+    """Raise `InvalidRequestError` when a file to write is there: it may be an original."""
+    there = [file for file in files.values() if (folder / file).exists()]
+    if there:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise InvalidRequestError(
+            f"'{there[0]}'{more} in '{folder}' would be replaced. Choose another folder, or give --overwrite."
+        )
 
 
 def _show(report: DecodeReport, *, as_json: bool) -> None:

@@ -89,7 +89,8 @@ def _run(command: Command, arguments: list[str]) -> int:
 
 def _attempt(command: Command, arguments: list[str]) -> int:
     """Run one command; an error becomes one line on stderr, and with --json also an object on stdout."""
-    as_json = "--json" in arguments
+    # `evaluate` takes a file name behind --json, or "-" for stdout.
+    as_json = "--json" in arguments and (command.function != "evaluate" or "-" in arguments)
     try:
         run = getattr(importlib.import_module(f"scene_codec.cli.{command.module}"), command.function)
         return int(run(arguments))

@@ -22,6 +22,7 @@ from scene_codec.cli.terminal import (
     shown,
     size,
 )
+from scene_codec.errors import InvalidRequestError
 from scene_codec.progress import Progress
 from scene_codec.reports import FileSummary, SectionSummary
 
@@ -65,6 +66,8 @@ def evaluate(arguments: list[str]) -> int:
 
     options = parse(EvaluateArguments, "evaluate", EVALUATE_HELP, arguments)
     to_stdout = options.json is not None and str(options.json) == "-"
+    if options.json is not None and options.json.exists() and options.json.suffix.lower() != ".json":
+        raise InvalidRequestError(f"'{options.json}' is there and is no .json file; choose another name.")
     with cancel_on_interrupt() as token, progress_bar() as callback:
         report = measure(
             options.file,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,13 +22,13 @@ if TYPE_CHECKING:
 class JobContext:
     """Where a job runs, whom it tells, and where it keeps what a later run can go on from.
 
-    working_folder : returns a folder for a job's key; removed when the job ends well, kept when it is
-    interrupted
+    working_folder : returns a folder for a job's key, with what an interrupted run left there; removed when
+    the job has ended well and its file is written, kept otherwise
     """
 
     device: torch.device
     progress: Progress
-    working_folder: Callable[[str], AbstractContextManager[Path]]
+    working_folder: Callable[[str], Path]
 
 
 @dataclass(frozen=True)

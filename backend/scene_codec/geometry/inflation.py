@@ -82,4 +82,5 @@ def _vertex_normals(mesh: TriangleMesh) -> NDArray[np.float64]:
     for corner in range(3):
         np.add.at(normals, mesh.faces[:, corner], areas)
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0.0)
+    unit: NDArray[np.float64] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0.0)
+    return unit

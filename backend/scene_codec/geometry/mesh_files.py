@@ -29,6 +29,7 @@ WRITABLE_SUFFIXES = (".ply", ".obj", ".glb", ".stl")
 
 _OWN_READERS = {".obj": read_obj, ".off": read_off}
 _SCENE_SUFFIXES = (".glb", ".gltf")
+_ASCII = bytes(range(128)) + b"?" * 128
 _FLOAT32_TOLERANCE = 2.0**-18
 """float32 coordinates are precise enough while rounding moves nothing by more than this part of the size."""
 
@@ -105,7 +106,8 @@ def _read_single_mesh(path: Path) -> TriangleMesh:
         if suffix in _OWN_READERS:
             parts = [_OWN_READERS[suffix](path)]
         else:
-            scene = trimesh.load_scene(path, process=False, skip_materials=True)
+            data = io.BytesIO(_with_plain_words(path.read_bytes(), suffix))
+            scene = trimesh.load_scene(data, file_type=suffix[1:], process=False, skip_materials=True)
             parts = [
                 _triangles(item) for item in scene.geometry.values() if isinstance(item, trimesh.Trimesh)
             ]
@@ -115,6 +117,19 @@ def _read_single_mesh(path: Path) -> TriangleMesh:
         raise UnsupportedSceneError(_no_faces(path))
     mesh = _combined(parts)
     return _joined(mesh) if suffix == ".stl" else mesh
+
+
+def _with_plain_words(data: bytes, suffix: str) -> bytes:
+    """Return a file with question marks for the letters beyond ASCII in its names and comments.
+
+    Such a letter may be in any encoding, matters to nobody, and stops the parsers.
+    """
+    if suffix == ".ply":
+        end = data.find(b"end_header")
+        return data if end < 0 else data[:end].translate(_ASCII) + data[end:]
+    triangles = int.from_bytes(data[80:84], "little")
+    is_binary = len(data) == 84 + 50 * triangles
+    return data if is_binary else data.translate(_ASCII)
 
 
 def _unreadable(path: Path, error: Exception) -> UnsupportedSceneError:

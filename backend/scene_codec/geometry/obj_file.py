@@ -18,7 +18,7 @@ def read_obj(path: Path) -> TriangleMesh:
 
     Raises `ValueError` with the reason for anything malformed.
     """
-    text = path.read_text("utf-8", errors="replace").replace("\\\r\n", " ").replace("\\\n", " ")
+    text = path.read_text("utf-8-sig", errors="replace").replace("\\\r\n", " ").replace("\\\n", " ")
     places: list[list[str]] = []
     triangles: list[tuple[int, int, int]] = []
     for line in text.splitlines():

@@ -11,7 +11,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import platformdirs
@@ -89,23 +89,6 @@ class ResultCache:
             Path(temporary).unlink(missing_ok=True)
             raise
         self._make_room(_DIGEST_BYTES + len(payload))
-
-    def get_or_compute(self, key: str, compute: Callable[[], bytes]) -> bytes:
-        """Return the stored result, or compute and store it."""
-        payload = self.get(key)
-        if payload is None:
-            payload = compute()
-            self.put(key, payload)
-        return payload
-
-    def clear(self) -> None:
-        """Remove every result."""
-        for path, _, _ in self._entries():
-            path.unlink(missing_ok=True)
-        self._known_bytes = 0
-
-    def __contains__(self, key: str) -> bool:
-        return self.get(key) is not None
 
     def _path(self, key: str) -> Path:
         if not (key.isascii() and key.isalnum() and len(key) >= 8):

@@ -45,7 +45,7 @@ FIELDS = (*HostRecord.__dataclass_fields__, "unknown")
 
 
 @given(record=records)
-@settings(derandomize=True, max_examples=100)
+@settings(derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_a_record_comes_back_as_it_was(record):
     assert host_record.parse(json.loads(json.dumps(host_record.to_json(record)))) == record
 
@@ -59,7 +59,7 @@ def test_whatever_a_file_holds_becomes_a_record_that_can_be_written_again(fields
 
 
 @given(data=anything)
-@settings(derandomize=True, max_examples=100)
+@settings(derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_anything_but_a_record_is_taken_for_an_empty_one(data):
     assert host_record.parse(data) == HostRecord()
 

@@ -91,3 +91,13 @@ def test_the_table_shows_which_names_were_changed(scene, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "_._.._escape.ply" in shown.out
     assert "3 names were changed" in shown.err
+
+
+def test_files_that_are_there_are_replaced_only_when_that_is_asked_for(scene, tmp_path, capsys):
+    (tmp_path / "Cube.ply").write_text("an original")
+    assert main(["decode", "f", "-o", str(tmp_path)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert scene == []
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["an original"]
+    assert main(["decode", "f", "-o", str(tmp_path), "--overwrite"]) == 0
+    assert len(list(tmp_path.iterdir())) == len(NAMES)

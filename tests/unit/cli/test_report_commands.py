@@ -81,3 +81,16 @@ def test_doctor_says_what_to_do_about_a_broken_package(monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "MISSING" in text
     assert "pip install --force-reinstall libigl" in text
+
+
+def test_a_report_never_replaces_a_file_that_is_no_report(tmp_path, capsys):
+    precious = tmp_path / "scene.nscene"
+    precious.write_bytes(b"precious")
+    assert main(["evaluate", str(precious), "--reference", str(tmp_path), "--json", str(precious)]) == 2
+    assert "no .json file" in capsys.readouterr().err
+    assert precious.read_bytes() == b"precious"
+
+
+def test_evaluating_without_samples_is_refused(tmp_path, capsys):
+    assert main(["evaluate", "x.nscene", "--reference", str(tmp_path), "--samples", "0"]) == 2
+    assert "at least one" in capsys.readouterr().err

@@ -221,3 +221,18 @@ def test_an_open_sheet_is_marked_and_comes_back_without_holes(tmp_path):
 def test_a_sheet_section_with_content_is_refused():
     with pytest.raises(CorruptFileError, match="not empty"):
         syntax.read_object({syntax.SURFACE: b"\0", syntax.INFLATED: b"x"}, ())
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "word"),
+    [
+        ("balanced", {"head": "convolution"}, "dense"),
+        ("balanced", {"widths": (3,)}, "5 widths"),
+        ("paper", {"supervision": "near-surface"}, "pointwise"),
+        ("balanced", {"rate_weight": float("inf")}, "rate_weight"),
+        ("balanced", {"rate_weight": float("nan")}, "rate_weight"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused_with_the_reason(preset, overrides, word):
+    with pytest.raises(InvalidRequestError, match=word):
+        MeshNecgsCodec().settings(preset, overrides)

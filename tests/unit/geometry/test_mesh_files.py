@@ -286,3 +286,42 @@ def test_corners_repeated_by_stl_are_joined_without_changing_the_surface(tmp_pat
     (back,) = load_scene_objects(tmp_path / "two.stl")
     assert len(back.mesh.vertices) == 12
     np.testing.assert_array_equal(back.mesh.vertices[back.mesh.faces], mesh.vertices[mesh.faces])
+
+
+STL_TEXT = "solid {}\nfacet normal 0 0 1\nouter loop\n{}endloop\nendfacet\nendsolid\n"
+CORNER_LINES = "vertex 0 0 0\nvertex 1 0 0\nvertex 0 1 0\n"
+PLY_TEXT = (
+    "ply\nformat ascii 1.0\ncomment {}\nelement vertex 3\nproperty float x\nproperty float y\n"
+    "property float z\nelement face 1\nproperty list uchar int vertex_indices\nend_header\n"
+    "0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n"
+)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16-le"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.stl", STL_TEXT.format("Stra\xdfe", CORNER_LINES)), ("a.ply", PLY_TEXT.format("B\xf6"))],
+)
+def test_names_and_comments_may_be_in_any_encoding(tmp_path, name, text, encoding):
+    path = tmp_path / name
+    word = text.split()[1 if name == "a.stl" else 4]
+    raw = text.encode("latin-1").replace(word.encode("latin-1"), word.encode(encoding).replace(b"\0", b""))
+    path.write_bytes(raw)
+    (item,) = load_scene_objects(path)
+    assert len(item.mesh.faces) == 1
+
+
+def test_an_obj_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "a.obj"
+    path.write_bytes(b"\xef\xbb\xbfv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    (item,) = load_scene_objects(path)
+    assert len(item.mesh.vertices) == 3
+
+
+@pytest.mark.parametrize("content", [b"garbage", b"\xff\xfe garbage \x80" * 20, b"solid"])
+def test_what_is_no_stl_file_is_refused_with_a_reason_of_its_own(tmp_path, content):
+    path = tmp_path / "a.stl"
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedSceneError, match=r"a\.stl") as caught:
+        load_scene_objects(path)
+    assert "charset" not in str(caught.value)

@@ -13,6 +13,7 @@ from scene_codec.codecs.mesh_necgs.config import (
     DEFAULT_PRESET,
     PRESETS,
     MeshNecgsSettings,
+    contradiction,
     settings_for,
 )
 from scene_codec.errors import InvalidRequestError
@@ -48,9 +49,13 @@ class MeshNecgsCodec:
                 f"{CODEC_NAME} has no setting '{unknown[0]}'. Its settings are: {known}."
             )
         try:
-            return msgspec.convert({**base, **overrides}, MeshNecgsSettings)
+            settings = msgspec.convert({**base, **overrides}, MeshNecgsSettings)
         except msgspec.ValidationError as error:
             raise InvalidRequestError(f"A setting of {CODEC_NAME} is wrong: {error}.") from error
+        fault = contradiction(settings)
+        if fault is not None:
+            raise InvalidRequestError(f"The settings of {CODEC_NAME} contradict each other: {fault}.")
+        return settings
 
     def encode(
         self, objects: Sequence[SceneObject], settings: msgspec.Struct, context: JobContext

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from scene_codec.errors import InvalidRequestError
+from scene_codec.networks.decoder_shape import doublings
 
 CODEC_NAME = "mesh-necgs"
 DEFAULT_PRESET = "balanced"
 
 Resolution = Literal[32, 64, 128, 256]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
-Weight = Annotated[float, msgspec.Meta(ge=0.0)]
+Weight = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
 
 
 class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,11 +36,11 @@ class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Last layer: pointwise allows training near the surface alone; convolution (3^3) is the paper's."""
 
     residual: bool = True
-    """Hand the first channels of each block's input on to its output: learns in fewer steps."""
+    """Whether each block hands the first channels of its input on to its output: learns in fewer steps."""
 
     deformation: bool = False
-    """Also code the paper's displacement of grid vertices (TSDF-Def). Worth about 2 % of the error after
-    coding."""
+    """Whether the paper's displacement of grid vertices is coded too (TSDF-Def). Worth about 2 % of the error
+    after coding."""
 
     quantiser: Literal["learned", "fixed"] = "learned"
     """learned: a step per latent channel and weight tensor, trained against the rate; fixed: the paper's."""
@@ -133,6 +134,18 @@ PRESETS: dict[str, tuple[str, MeshNecgsSettings]] = {
     ),
 }
 """What each preset is for, and its settings. `paper`: section 4 and the released code's defaults."""
+
+
+def contradiction(settings: MeshNecgsSettings) -> str | None:
+    """Return why settings cannot be used together, or None."""
+    if settings.head == "convolution" and settings.supervision == "near-surface":
+        return (
+            "head 'convolution' needs supervision 'dense'; near the surface only 'pointwise' can be trained"
+        )
+    wanted = doublings(settings.resolution)
+    if settings.widths and len(settings.widths) < wanted:
+        return f"resolution {settings.resolution} needs {wanted} widths, not {len(settings.widths)}"
+    return None
 
 
 def settings_for(preset: str | None) -> MeshNecgsSettings:

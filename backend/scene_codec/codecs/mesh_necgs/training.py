@@ -110,10 +110,9 @@ class Trainer:
                 if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
                     self._save(checkpoint)
                     saved = time.monotonic()
-        except BaseException:
+        finally:
             if checkpoint is not None and self._step:
-                self._save(checkpoint)
-            raise
+                self._save(checkpoint)  # also at the end: what follows may be interrupted as well
 
     def _do_step(self) -> tuple[float, float]:
         """Take one optimisation step; return its distortion and the estimated bits per mesh."""

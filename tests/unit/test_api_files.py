@@ -1,0 +1,85 @@
+"""What `encode` and `add` do to files that are there already, and what stays when they are stopped."""
+
+import numpy as np
+import pytest
+
+import scene_codec
+from scene_codec import api
+from scene_codec.bitstream import open_scene_file
+from scene_codec.errors import InvalidRequestError, SceneCodecError
+from scene_codec.geometry.mesh_files import save_scene_object
+from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
+from scene_codec.scaling.cache import default_cache_folder
+
+SETTINGS = {"resolution": 32, "widths": (4, 4, 4), "minimum_steps": 20, "epochs": 1}
+CORNERS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=np.float64)
+TETRAHEDRON = TriangleMesh(CORNERS, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], dtype=np.int64))
+
+
+def encode(output, seed=0):
+    return scene_codec.encode(
+        [SceneObject("one", TETRAHEDRON)], output, settings={**SETTINGS, "seed": seed}, device="cpu"
+    )
+
+
+def job_folders():
+    folder = default_cache_folder().parent / "jobs"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_a_mesh_is_never_replaced_by_its_own_encoding(tmp_path):
+    mesh = tmp_path / "one.obj"
+    save_scene_object(SceneObject("one", TETRAHEDRON), mesh)
+    before = mesh.read_bytes()
+    with pytest.raises(InvalidRequestError, match="choose another name"):
+        scene_codec.encode([mesh], mesh, settings=SETTINGS, device="cpu")
+    assert mesh.read_bytes() == before
+
+
+def test_an_older_scene_file_is_replaced(tmp_path):
+    path = tmp_path / "one.nscene"
+    encode(path)
+    before = path.read_bytes()
+    encode(path, seed=1)
+    assert path.read_bytes() != before
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(api.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InvalidRequestError, match="Permission denied"):
+        encode(tmp_path / "one.nscene")
+
+
+def test_when_the_file_cannot_be_written_the_training_is_kept_for_the_next_run(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise SceneCodecError("disk full")
+
+    before = job_folders()
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "write_scene_file", refuse)
+        with pytest.raises(SceneCodecError, match="disk full"):
+            encode(tmp_path / "one.nscene", seed=7)
+    (kept,) = set(job_folders()) - set(before)
+    assert (default_cache_folder().parent / "jobs" / kept / "checkpoint.pt").exists()
+    encode(tmp_path / "one.nscene", seed=7)
+    assert kept not in job_folders()
+
+
+def test_nothing_is_added_to_a_file_that_was_changed_in_the_meantime(tmp_path, monkeypatch):
+    path = tmp_path / "one.nscene"
+    encode(path)
+    append = api.append_objects
+
+    def replaced_first(*arguments, **options):
+        encode(path, seed=3)
+        return append(*arguments, **options)
+
+    monkeypatch.setattr(api, "append_objects", replaced_first)
+    turned = TriangleMesh(TETRAHEDRON.vertices[:, ::-1].copy(), TETRAHEDRON.faces[:, ::-1].copy())
+    with pytest.raises(InvalidRequestError, match="changed"):
+        scene_codec.add(path, [SceneObject("two", turned)], device="cpu")
+    with open_scene_file(path) as file:
+        assert file.names == ("one",)
