@@ -1,0 +1,128 @@
+"""Arrays that may be larger than memory: mapped from their file, kept in a temporary one, walked by slabs."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_codec.errors import UnsupportedSceneError
+
+SLAB_BYTES = 16 * 1024 * 1024
+"""How much of an array is handled at once."""
+
+LARGEST_IN_MEMORY = 256 * 1024 * 1024
+"""Arrays above this many bytes are kept in a temporary file, which the system pages in and out."""
+
+
+def storage(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Return a writable array of zeros in C order; a large one lies in a temporary file that ends with it.
+
+    Raises `UnsupportedSceneError` when the folder for temporary files has too little room.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size <= LARGEST_IN_MEMORY:
+        return np.zeros(shape, dtype)
+    room = shutil.disk_usage(tempfile.gettempdir()).free
+    if size > room:
+        raise UnsupportedSceneError(
+            f"The values take {size} bytes, and the folder for temporary files, '{tempfile.gettempdir()}', "
+            f"has room for {room}. Free some, or set TMPDIR to a folder with more."
+        )
+    with tempfile.TemporaryFile() as file:  # the map keeps the file alive, and nothing else does
+        return np.asarray(np.memmap(file, dtype=dtype, mode="w+", shape=shape))
+
+
+def map_values(
+    path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[np.generic], *, exact: bool = True
+) -> NDArray[np.generic]:
+    """Return the values that lie in a file from `offset`, in C order and native byte order.
+
+    They are mapped, read-only: nothing is read until it is used. Values in foreign byte order are converted
+    at once into memory or a temporary file.
+
+    exact : the values must end where the file ends
+
+    Raises `UnsupportedSceneError` when the file holds fewer or more bytes than `shape` takes.
+    """
+    available = path.stat().st_size - offset
+    size = math.prod(shape) * dtype.itemsize
+    if exact or size > available:
+        check_size(path, size, available)
+    return native(np.asarray(np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)))
+
+
+def check_size(path: Path, declared: int, available: int) -> None:
+    """Raise `UnsupportedSceneError` unless a file holds exactly the bytes that its header declares."""
+    if declared != available:
+        raise UnsupportedSceneError(
+            f"'{path.name}' is damaged: its header declares {declared} bytes of values and "
+            f"{max(available, 0)} follow. Export or copy it again."
+        )
+
+
+def native(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return the values in native byte order: as they are, or converted into a `storage`."""
+    if values.dtype.isnative:
+        return values
+    converted = storage(values.shape, values.dtype.newbyteorder("="))
+    for source, target in zip(slabs(values), slabs(converted), strict=True):
+        target[...] = source
+    return converted
+
+
+def read_into(stream: BinaryIO, values: NDArray[np.generic]) -> bool:
+    """Fill a C-ordered array with the next bytes of a stream; False when the stream ends too early."""
+    target = values.reshape(-1).view(np.uint8).data
+    filled = 0
+    while filled < len(target):
+        piece = stream.read(min(SLAB_BYTES, len(target) - filled))
+        if not piece:
+            return False
+        target[filled : filled + len(piece)] = piece
+        filled += len(piece)
+    return True
+
+
+def slabs(values: NDArray[np.generic], limit: int = SLAB_BYTES) -> Iterator[NDArray[np.generic]]:
+    """Yield views of at most `limit` bytes that cover the array once, in the order it lies in memory."""
+    if values.nbytes <= limit or max(values.shape) == 1:
+        yield values
+        return
+    strides = [
+        abs(stride) if length > 1 else -1 for stride, length in zip(values.strides, values.shape, strict=True)
+    ]
+    axis = strides.index(max(strides))
+    yield from _along(values, axis, limit)
+
+
+def ordered_slabs(values: NDArray[np.generic], limit: int = SLAB_BYTES) -> Iterator[NDArray[np.generic]]:
+    """Yield views of at most `limit` bytes whose C orders, one after the other, are that of the array."""
+    longer = [axis for axis, length in enumerate(values.shape) if length > 1]
+    if values.nbytes <= limit or not longer:
+        yield values
+        return
+    yield from _along(values, longer[0], limit, ordered=True)
+
+
+def _along(
+    values: NDArray[np.generic], axis: int, limit: int, *, ordered: bool = False
+) -> Iterator[NDArray[np.generic]]:
+    """Yield the slabs of an array cut along one axis, each piece cut further where it is still too large."""
+    length = values.shape[axis]
+    count = max(1, limit * length // values.nbytes)
+    again = ordered_slabs if ordered else slabs
+    for start in range(0, length, count):
+        yield from again(values[(slice(None),) * axis + (slice(start, start + count),)], limit)
+
+
+def stored_bytes(values: NDArray[np.generic], dtype: np.dtype[np.generic]) -> Iterator[memoryview]:
+    """Yield the values as bytes of `dtype` in C order, a slab at a time."""
+    for slab in ordered_slabs(values):
+        yield np.ascontiguousarray(slab, dtype=dtype).reshape(-1).view(np.uint8).data

@@ -1,0 +1,49 @@
+"""The range of a grid's values, found with bounded memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scene_codec.volumes.array_storage import slabs
+from scene_codec.volumes.volume import VolumeGrid
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """Smallest and largest finite value, None when there is none, and how many are not finite.
+
+    All channels together. Integers stay integers, so that 64-bit ones are exact.
+    """
+
+    minimum: float | int | None
+    maximum: float | int | None
+    nan: int = 0
+    positive_infinite: int = 0
+    negative_infinite: int = 0
+
+    @property
+    def finite(self) -> bool:
+        """Whether all values are finite."""
+        return self.nan == self.positive_infinite == self.negative_infinite == 0
+
+
+def value_range(grid: VolumeGrid) -> ValueRange:
+    """Return the range of the values in the grid's box, active or not, read slab by slab."""
+    lows: list[float | int] = []
+    highs: list[float | int] = []
+    nan = positive = negative = 0
+    for slab in slabs(grid.values):
+        if slab.dtype.kind == "f":
+            finite = np.isfinite(slab)
+            if not finite.all():
+                odd = slab[~finite]
+                nan += int(np.isnan(odd).sum())
+                positive += int((odd == np.inf).sum())
+                negative += int((odd == -np.inf).sum())
+                slab = slab[finite]
+        if slab.size:
+            lows.append(slab.min().item())
+            highs.append(slab.max().item())
+    return ValueRange(min(lows, default=None), max(highs, default=None), nan, positive, negative)
