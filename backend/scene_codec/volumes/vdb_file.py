@@ -172,7 +172,7 @@ def _grid_heads(reader: VdbReader, header: FileHeader) -> Iterator[_GridHead]:
 def _read_head(reader: VdbReader, header: FileHeader, descriptor: Descriptor) -> _GridHead:
     name = descriptor.shown_name
     flags = read_grid_compression(reader, header)
-    metadata = read_metadata(reader)
+    metadata = read_metadata(reader) | {NAME_KEY: descriptor.name}
     to_object, refusal = None, ""
     try:
         to_object = read_transform(reader, name)

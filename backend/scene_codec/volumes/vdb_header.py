@@ -74,6 +74,11 @@ class Descriptor:
     end: int
 
     @property
+    def name(self) -> str:
+        """The grid's own name, which others may have too."""
+        return self.unique_name.partition(_UNIQUE_SEPARATOR)[0]
+
+    @property
     def shown_name(self) -> str:
         """The grid's name the way OpenVDB prints it: several grids of one name get [0], [1], ..."""
         return _shown(self.unique_name)
