@@ -1,11 +1,11 @@
-"""Sheets coded as solids: which meshes are taken for sheets, and what comes back of them."""
+"""Sheets and thin walls coded as thicker solids: which meshes those are, and what comes back of them."""
 
 import numpy as np
 import pytest
-from shapes import box, cut, sheet, sphere, turned
+from shapes import box, cut, joined, sheet, sphere, turned
 
 from scene_codec.geometry.deformable_grid import TsdfGrid, cell_width
-from scene_codec.geometry.inflation import REMAINING_CELLS, deflated, inflated_grid, is_sheet
+from scene_codec.geometry.inflation import REMAINING_CELLS, deflated, inflated_grid, needs_inflation
 from scene_codec.geometry.marching_cubes import extract
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.signed_distance import SurfaceDistance
@@ -31,7 +31,7 @@ def cells_between(points, mesh):
 @pytest.mark.parametrize("name", SHEETS)
 def test_a_sheet_comes_back_from_its_inflated_grid_within_a_fraction_of_a_cell(name):
     mesh = SHEETS[name]
-    assert is_sheet(mesh, RESOLUTION)
+    assert needs_inflation(mesh, RESOLUTION)
     decoded = deflated(extract(inflated_grid(mesh, RESOLUTION)), RESOLUTION)
     assert cells_between(decoded.vertices, mesh).mean() < REMAINING_CELLS + 0.1
     assert cells_between(corners(mesh), decoded).max() < 0.5
@@ -46,13 +46,35 @@ def test_a_wrong_grid_bends_an_inflated_sheet_and_does_not_tear_it(name):
     assert cells_between(corners(mesh), decoded).max() < 1.0
 
 
+def hollow(radius, wall_cells):
+    inner = sphere(radius - wall_cells * CELL)
+    return joined(sphere(radius), TriangleMesh(inner.vertices, inner.faces[:, ::-1]))
+
+
+THICK = {
+    "box": box(),
+    "sphere": sphere(),
+    "wall of three cells": hollow(0.9, 3.0),
+    "plates with gaps of a cell": joined(
+        *(box((1.6, 1.2, CELL), (0.0, 0.0, z * CELL)) for z in (-4, -2, 0, 2, 4))
+    ),
+    "box without a triangle": cut(turned(box()), lambda centres: np.arange(12) > 0),
+}
+
+
+@pytest.mark.parametrize("name", THICK)
+def test_solids_are_coded_as_they_are(name):
+    assert not needs_inflation(THICK[name], RESOLUTION)
+
+
 @pytest.mark.parametrize(
-    "mesh",
-    [box(), sphere(), box((1.7, 1.2, 0.2 * CELL)), cut(turned(box()), lambda centres: np.arange(12) > 0)],
-    ids=["box", "sphere", "closed plate", "box without a triangle"],
+    "mesh", [box((1.7, 1.2, 0.2 * CELL)), hollow(0.9, 1.0)], ids=["plate", "hollow sphere"]
 )
-def test_solids_are_no_sheets_even_when_thin_or_with_a_small_opening(mesh):
-    assert not is_sheet(mesh, RESOLUTION)
+def test_thin_walls_come_back_as_thick_as_they_were(mesh):
+    assert needs_inflation(mesh, RESOLUTION)
+    decoded = deflated(extract(inflated_grid(mesh, RESOLUTION)), RESOLUTION)
+    assert cells_between(decoded.vertices, mesh).mean() < REMAINING_CELLS + 0.1
+    assert cells_between(corners(mesh), decoded).mean() < REMAINING_CELLS + 0.1
 
 
 def test_an_empty_solid_stays_empty():

@@ -6,7 +6,7 @@
 | 2 WEIGHTS | shared | for each tensor of the decoder its quantisation step, then all tensors in steps |
 | 3 LATENT_CODING | shared | for each latent channel its quantisation step, then for each its symbol table |
 | 16 SURFACE | object | frame, then the latents in steps, channel by channel |
-| 17 INFLATED | object | empty; present when the surface is that of a solid around a sheet |
+| 17 INFLATED | object | empty; present when the surface is that of a solid around the mesh |
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SHARED_LABELS = {
     WEIGHTS: "decoder weights",
     LATENT_CODING: "latent steps and tables",
 }
-OBJECT_LABELS = {SURFACE: "surface", INFLATED: "sheet"}
+OBJECT_LABELS = {SURFACE: "surface", INFLATED: "inflated"}
 
 RESOLUTIONS = (32, 64, 128, 256)
 MAX_PARAMETERS = 8_000_000
@@ -81,7 +81,7 @@ class CodedSurface:
     """Content of an object's sections.
 
     latents : (c, 64) int32, in steps
-    inflated : the grid is that of a solid around a sheet (see `geometry.inflation`)
+    inflated : the grid is that of a solid around the mesh (see `geometry.inflation`)
     """
 
     frame: Frame
@@ -194,7 +194,7 @@ def read_object(sections: Mapping[int, bytes], tables: Sequence[SymbolTable]) ->
     if SURFACE not in sections:
         raise CorruptFileError("The object has no surface section.")
     if sections.get(INFLATED):
-        raise CorruptFileError("The mark of an object as a sheet is not empty.")
+        raise CorruptFileError("The mark of an inflated object is not empty.")
     return replace(read_surface(sections[SURFACE], tables), inflated=INFLATED in sections)
 
 

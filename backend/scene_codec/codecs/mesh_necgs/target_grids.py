@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.errors import SceneCodecError
-from scene_codec.geometry.inflation import inflated_grid, is_sheet
+from scene_codec.geometry.inflation import inflated_grid, needs_inflation
 from scene_codec.geometry.mesh_checks import prepare_mesh
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
@@ -42,7 +42,7 @@ class FitJob:
     @property
     def key(self) -> str:
         """Content address of the result."""
-        recipe = f"target-grid with sheets {self.resolution} {self.deformation}"
+        recipe = f"target-grid with inflation {self.resolution} {self.deformation}"
         return result_key(FIT_VERSION, recipe, [self.mesh.vertices.tobytes(), self.mesh.faces.tobytes()])
 
 
@@ -57,7 +57,7 @@ class PreparedObject:
 class TargetGrids:
     """Target grids on disk, read a page at a time; see `supervision.GridSource`.
 
-    inflated : of each grid, whether it is that of a solid around a sheet
+    inflated : of each grid, whether it is that of a solid around the mesh
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,8 +84,8 @@ class TargetGrids:
 
 
 def fit_target(job: FitJob) -> bytes:
-    """Return one byte, 1 for an inflated sheet, and the deflated float16 grid (K, K, K, 1 or 4)."""
-    inflated = is_sheet(job.mesh, job.resolution)
+    """Return one byte, 1 when inflated, and the deflated float16 grid (K, K, K, 1 or 4)."""
+    inflated = needs_inflation(job.mesh, job.resolution)
     if inflated:
         grid = inflated_grid(job.mesh, job.resolution)
     elif job.deformation:
