@@ -151,7 +151,8 @@ def blending_ramp(margin: int, blend: Blend) -> NDArray[np.float32]:
     if blend == "box":
         return np.full(2 * margin, 0.5, np.float32)
     position = (np.arange(2 * margin, dtype=np.float32) + 0.5) / np.float32(2 * margin)
-    return position * position * (3.0 - 2.0 * position)
+    ramp: NDArray[np.float32] = position * position * (3.0 - 2.0 * position)
+    return ramp
 
 
 def _overlap_add(parts: NDArray[np.float32], weights: NDArray[np.float32] | None) -> NDArray[np.float32]:

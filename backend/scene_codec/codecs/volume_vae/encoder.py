@@ -1,0 +1,167 @@
+"""From volumes to the sections of a file, slab by slab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_codec.bitstream import Section
+from scene_codec.codecs.volume_vae.active_voxels import encode_active
+from scene_codec.codecs.volume_vae.channel_range import encode_exceptions, range_of
+from scene_codec.codecs.volume_vae.coding import coding_of
+from scene_codec.codecs.volume_vae.config import VolumeVaeSettings
+from scene_codec.codecs.volume_vae.model import BlockModel, shipped_model_of
+from scene_codec.codecs.volume_vae.quality import sample_blocks, step_for_psnr
+from scene_codec.codecs.volume_vae.slabs import (
+    block_axes,
+    channel_view,
+    is_reverse,
+    layers_at_once,
+    slab_rows,
+    slab_shape,
+)
+from scene_codec.codecs.volume_vae.syntax import (
+    MODEL,
+    MODEL_REFERENCE,
+    TOPOLOGY,
+    VALUES,
+    VOLUME,
+    ChannelHeader,
+    GridHeader,
+    VolumeHeader,
+    grid_header,
+    write_records,
+    write_volume,
+)
+from scene_codec.entropy.byte_fields import varint
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
+from scene_codec.progress import Progress
+from scene_codec.volumes.blocks import BLOCK_SIDE, cut_layers
+from scene_codec.volumes.volume import VALUE_TYPES, VolumeGrid, VolumeObject
+
+
+def model_sections(model: BlockModel) -> tuple[Section, ...]:
+    """Return what all volumes of a file share: a reference to a model of the package, or the model itself."""
+    if shipped_model_of(model.identity) is not None:
+        return (Section(MODEL_REFERENCE, model.identity),)
+    return (Section(MODEL, model.decoder_data),)
+
+
+def encode_volume(
+    volume: VolumeObject, settings: VolumeVaeSettings, model: BlockModel, progress: Progress
+) -> tuple[Section, ...]:
+    """Return the sections of one volume; `model_sections` are needed beside them.
+
+    Values may be memory maps larger than memory. Raises `UnsupportedSceneError` naming the grid and the
+    reason, `InvalidRequestError` for a model that cannot encode, `Cancelled`.
+    """
+    if model.header.part != "whole":
+        raise InvalidRequestError(
+            "This model comes out of a scene and can only decode. Give the whole model."
+        )
+    headers: list[GridHeader] = []
+    values: list[bytes] = []
+    topologies: list[bytes] = []
+    for index, grid in enumerate(volume.grids):
+        _check_grid(grid)
+        part = progress.part(index / len(volume.grids), (index + 1) / len(volume.grids), grid.name)
+        header = _header_of(grid, settings, model)
+        headers.append(header)
+        values += _value_records(grid, header, settings, model, part)
+        if grid.active is not None:
+            topologies += _topology_records(grid.active, header)
+    described = VolumeHeader(
+        blend=settings.blend,
+        file_format=volume.file_format,
+        metadata=dict(volume.metadata),
+        grids=tuple(headers),
+    )
+    sections = [Section(VOLUME, write_volume(described, volume.name)), Section(VALUES, write_records(values))]
+    if any(header.masked for header in headers):
+        sections.append(Section(TOPOLOGY, write_records(topologies)))
+    return tuple(sections)
+
+
+def _check_grid(grid: VolumeGrid) -> None:
+    if grid.values.dtype.name not in VALUE_TYPES:
+        raise UnsupportedSceneError(
+            f"Grid '{grid.name}' has values of type {grid.values.dtype}; convert it to one of: "
+            f"{', '.join(VALUE_TYPES)}."
+        )
+    if grid.values.ndim not in (3, 4):
+        raise UnsupportedSceneError(f"Grid '{grid.name}' has {grid.values.ndim} axes in place of 3 or 4.")
+    if grid.active is not None and grid.active.shape != grid.shape:
+        raise UnsupportedSceneError(f"Grid '{grid.name}' has a mask of another shape than its values.")
+
+
+def _header_of(grid: VolumeGrid, settings: VolumeVaeSettings, model: BlockModel) -> GridHeader:
+    """Return the header, for which the values are read once."""
+    reverse = is_reverse(grid.values)
+    layers = layers_at_once(slab_shape(grid.shape, reverse=reverse))
+    channels = []
+    for index in range(grid.channels):
+        view = channel_view(grid.values, index, reverse=reverse)
+        found = range_of(view)
+        step = 0.0 if found.constant else _fixed_step(settings, model)
+        if step is None:
+            sample = sample_blocks(view, found, model.header.margin, reverse=reverse)
+            step = step_for_psnr(sample, settings, model)
+        channels.append(ChannelHeader(low=found.low, high=found.high, step=step))
+    return grid_header(grid, tuple(channels), layers, reverse=reverse)
+
+
+def _fixed_step(settings: VolumeVaeSettings, model: BlockModel) -> float | None:
+    """Return the step that the settings give, see `ChannelHeader`; None when the wanted PSNR decides."""
+    if model.header.kind == "dense":
+        return 0.0 if settings.latents == "float32" else settings.latent_step
+    return settings.step if settings.step > 0.0 else None
+
+
+@dataclass(frozen=True)
+class _Slab:
+    """Where a slab lies: block layers from `first` to `last`, rows from `start` to `stop`."""
+
+    first: int
+    last: int
+    start: int
+    stop: int
+
+
+def _slabs_of(header: GridHeader) -> list[_Slab]:
+    shape = slab_shape(header.shape, reverse=header.reverse)
+    if 0 in shape:
+        return []
+    layers = header.layers_at_once
+    return [
+        _Slab(start // BLOCK_SIDE, -(-stop // BLOCK_SIDE), start, stop)
+        for start, stop in slab_rows(shape, layers)
+    ]
+
+
+def _value_records(
+    grid: VolumeGrid, header: GridHeader, settings: VolumeVaeSettings, model: BlockModel, progress: Progress
+) -> Iterator[bytes]:
+    """Yield a record for each channel and slab of a grid."""
+    slabs = _slabs_of(header)
+    for index, channel in enumerate(header.channels):
+        view = channel_view(grid.values, index, reverse=header.reverse)
+        coding = None if channel.value_range.constant else coding_of(model, channel.step, settings.rounding)
+        for number, slab in enumerate(slabs):
+            progress.update((index + number / len(slabs)) / len(header.channels))
+            exceptions = encode_exceptions(np.asarray(view[slab.start : slab.stop]))
+            record = varint(len(exceptions)) + exceptions
+            if coding is not None:
+                cut = cut_layers(view, model.header.margin, slab.first, slab.last)
+                blocks = channel.value_range.normalised(block_axes(cut, reverse=header.reverse))
+                record += coding.encode(blocks)
+            yield record
+
+
+def _topology_records(active: NDArray[np.bool_], header: GridHeader) -> Iterator[bytes]:
+    """Yield a record of active voxels for each slab of a grid."""
+    view = active.transpose(2, 1, 0) if header.reverse else active
+    for slab in _slabs_of(header):
+        yield encode_active(np.asarray(view[slab.start : slab.stop]))

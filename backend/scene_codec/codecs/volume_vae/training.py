@@ -1,0 +1,311 @@
+r"""Training of block networks, ours and the published one.
+
+```text
+published:  blocks -> latents + noise of a learned width -> blocks          squared error
+ours:       (block - mean) / step -> latents -- round --> block             squared error + weight * bits
+                                        \-- noise --> bits
+```
+
+Our network draws another quantisation step for every block, so that one network learns all qualities; errors
+are counted in squared steps, which is the unit in which a bit has the same price at every quality.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scene_codec.codecs.volume_vae.config import TrainingSettings
+from scene_codec.codecs.volume_vae.model import ModelCard, pack_model
+from scene_codec.codecs.volume_vae.block_maps import CLASS_COUNT
+from scene_codec.codecs.volume_vae.rate_coding import RateCoding, fit_contexts
+from scene_codec.codecs.volume_vae.training_blocks import TrainingBlocks, TrainingVolume
+from scene_codec.entropy.rate import laplace_bits
+from scene_codec.entropy.straight_through import round_straight_through
+from scene_codec.networks.block_vae import (
+    CORE_SIDE,
+    CORE_VOXELS,
+    BlockNetworkShape,
+    DenseBlockVae,
+    RateBlockCoder,
+    make_network,
+)
+from scene_codec.progress import Progress
+from scene_codec.volumes.blocks import blending_ramp
+
+CHECKPOINT_INTERVAL_S = 60.0
+MEASURED_BLOCKS = 2048
+"""Validation blocks that are measured, the same ones each time."""
+
+MEASUREMENTS = 100
+"""How often in a training the validation blocks are measured."""
+
+CALIBRATION_BLOCKS = 8192
+CALIBRATION_STEPS = 6
+LARGEST_GRADIENT = 1.0
+
+
+@dataclass(frozen=True)
+class TrainingPoint:
+    """How training stands: losses on the latest blocks and on blocks that it never sees."""
+
+    step: int
+    steps: int
+    training_loss: float
+    validation_loss: float
+
+
+Observer = Callable[[Sequence[TrainingPoint]], None]
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Where a training keeps what a later run goes on from, whom it shows its losses, where it computes."""
+
+    checkpoint: Path | None = None
+    observer: Observer | None = None
+    device: str = "cpu"
+
+
+def train_block_vae(
+    volumes: Sequence[TrainingVolume],
+    settings: TrainingSettings,
+    card: ModelCard,
+    progress: Progress,
+    run: TrainingRun | None = None,
+) -> bytes:
+    """Return the bytes of a model trained on volumes; see `model.read_model`.
+
+    The same volumes, settings and machine give the same bytes, also when the run was stopped and continued.
+    Raises `UnsupportedSceneError` when the volumes hold nothing, `Cancelled`, leaving a checkpoint.
+    """
+    blocks = TrainingBlocks(volumes, settings.margin, progress.part(0.0, 0.05, "reading"))
+    trainer = Trainer(blocks, settings, TrainingRun() if run is None else run)
+    trainer.run(progress.part(0.05, 1.0, "training"))
+    return trainer.packed(card)
+
+
+class Trainer:
+    """The steps of one training; can be stopped and continued from a checkpoint with the same result."""
+
+    def __init__(self, blocks: TrainingBlocks, settings: TrainingSettings, run: TrainingRun) -> None:
+        self._blocks = blocks
+        self._settings = settings
+        self._run = run
+        self._numpy = np.random.default_rng(settings.seed)
+        self._torch = torch.Generator().manual_seed(settings.seed)
+        shape = BlockNetworkShape(settings.network, settings.margin, settings.latents, settings.hidden)
+        self.network = make_network(shape, self._torch).to(run.device)
+        self._optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+        self._training, validation = split_blocks(blocks, settings)
+        measured = self._numpy.permutation(validation)[:MEASURED_BLOCKS]
+        self._validation = self._tensor(blocks.take(np.sort(measured)))
+        self._window = self._tensor(window_of(settings.margin))
+        self._order = np.zeros(0, np.int64)
+        self._step = 0
+        batches = -(-len(self._training) // settings.batch_size)
+        self.steps = max(settings.epochs * batches, settings.minimum_steps)
+        self.points: list[TrainingPoint] = []
+
+    def run(self, progress: Progress) -> None:
+        """Do all remaining steps. Raises `Cancelled`, leaving a checkpoint from which another run goes on."""
+        checkpoint = self._run.checkpoint
+        if checkpoint is not None and checkpoint.exists():
+            self._restore(checkpoint)
+        saved = time.monotonic()
+        try:
+            while self._step < self.steps:
+                loss = self._do_step()
+                self._step += 1
+                if self._step == self.steps or self._step % max(1, self.steps // MEASUREMENTS) == 0:
+                    self._measure(loss)
+                message = f"step {self._step} of {self.steps}, loss {loss:.5f}"
+                progress.update(self._step / self.steps, message)
+                if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
+                    self._save(checkpoint)
+                    saved = time.monotonic()
+        except BaseException:
+            if checkpoint is not None and self._step:
+                self._save(checkpoint)
+            raise
+
+    def packed(self, card: ModelCard) -> bytes:
+        """Return the bytes of the model as it stands."""
+        network = self.network.cpu()
+        contexts = self._contexts(network) if isinstance(network, RateBlockCoder) else None
+        return pack_model(network, card, contexts)
+
+    def _do_step(self) -> float:
+        """Take one optimisation step; return its loss."""
+        part = self._step / self.steps
+        rate = 0.5 + 0.5 * math.cos(math.pi * part) if self._settings.decay else 1.0
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._settings.learning_rate * rate
+        loss = self._loss(self._next_blocks(), self._torch)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if isinstance(self.network, RateBlockCoder):
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
+        self._optimiser.step()
+        return float(loss.detach())
+
+    def _loss(self, blocks: Tensor, generator: torch.Generator) -> Tensor:
+        if isinstance(self.network, DenseBlockVae):
+            flat = blocks.flatten(1)
+            return F.mse_loss(self.network(flat, generator), flat)
+        settings = self._settings
+        low, high = math.log2(settings.finest_step), math.log2(settings.coarsest_step)
+        drawn = torch.rand((len(blocks), 1), generator=generator).to(blocks.device)
+        return rate_loss(
+            self.network,
+            scaled(blocks, (low + (high - low) * drawn).exp2()),
+            self._window,
+            settings.rate_weight,
+            generator,
+        )
+
+    def _next_blocks(self) -> Tensor:
+        """Return the blocks of the next step: a new shuffle whenever all have had their turn."""
+        size = self._settings.batch_size
+        while len(self._order) < size:
+            self._order = np.concatenate([self._order, self._numpy.permutation(self._training)])
+        numbers, self._order = self._order[:size], self._order[size:]
+        if not self._settings.augment:
+            return self._tensor(self._blocks.take(numbers))
+        blocks = self._blocks.take(numbers, self._numpy)
+        axes = 1 + self._numpy.permutation(3)
+        mirrored = tuple(int(axis) for axis in axes if self._numpy.random() < 0.5)
+        return self._tensor(np.flip(blocks.transpose(0, *axes), mirrored).copy())
+
+    def _measure(self, loss: float) -> None:
+        """Measure the validation blocks, with the same random draws each time."""
+        with torch.no_grad():
+            measured = float(self._loss(self._validation, torch.Generator().manual_seed(1)))
+        self.points.append(TrainingPoint(self._step, self.steps, loss, measured))
+        if self._run.observer is not None:
+            self._run.observer(self.points)
+
+    def _contexts(self, network: RateBlockCoder) -> NDArray[np.uint8]:
+        """Return the table of contexts that suits training blocks over the range of steps."""
+        numbers = np.random.default_rng(self._settings.seed).permutation(self._training)[:CALIBRATION_BLOCKS]
+        flat = self._blocks.take(np.sort(numbers)).reshape(len(numbers), -1)
+        nothing = np.zeros((CLASS_COUNT, self._settings.latents), np.uint8)
+        steps = np.geomspace(self._settings.finest_step, self._settings.coarsest_step, CALIBRATION_STEPS)
+        parts = [RateCoding(network, nothing, float(step)).quantised(flat)[1] for step in steps]
+        return fit_contexts(np.concatenate(parts))
+
+    def _tensor(self, values: NDArray[np.float32]) -> Tensor:
+        return torch.from_numpy(values).to(self._run.device)
+
+    def _save(self, path: Path) -> None:
+        """Write everything that the next step depends on."""
+        state = {
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "torch": self._torch.get_state(),
+            "numpy": _generator_words(self._numpy),
+            "order": torch.from_numpy(self._order),
+            "step": self._step,
+            "points": [(p.step, p.steps, p.training_loss, p.validation_loss) for p in self.points],
+        }
+        temporary = path.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(path)
+
+    def _restore(self, path: Path) -> None:
+        """Go back to what `_save` wrote."""
+        state = torch.load(path, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._torch.set_state(state["torch"])
+        _set_generator_words(self._numpy, state["numpy"])
+        self._order, self._step = state["order"].numpy(), state["step"]
+        self.points = [TrainingPoint(*point) for point in state["points"]]
+
+
+def split_blocks(
+    blocks: TrainingBlocks, settings: TrainingSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of training and of validation blocks: whole volumes, of a single one its blocks."""
+    generator = np.random.default_rng([settings.seed, 1])
+    numbers = np.arange(len(blocks))
+    owners = blocks.volume_of(numbers)
+    volumes = generator.permutation(np.unique(owners))
+    if len(volumes) > 1:
+        kept_out = (
+            volumes[: max(1, round(settings.validation * len(volumes)))]
+            if settings.validation
+            else volumes[:0]
+        )
+        outside = np.isin(owners, kept_out)
+    else:
+        outside = generator.random(len(numbers)) < settings.validation
+    training, validation = numbers[~outside], numbers[outside]
+    return (training, validation) if len(validation) and len(training) else (numbers, numbers)
+
+
+def scaled(blocks: Tensor, steps: Tensor) -> Tensor:
+    """Return blocks (n, s, s, s) as our network sees them, (n, voxels): less their mean, in steps (n, 1)."""
+    margin = (blocks.shape[1] - CORE_SIDE) // 2
+    core = slice(margin, margin + CORE_SIDE)
+    means = blocks[:, core, core, core].mean(dim=(1, 2, 3))[:, None]
+    return (blocks.flatten(1) - means) / steps
+
+
+def rate_loss(
+    network: RateBlockCoder, blocks: Tensor, window: Tensor, rate_weight: float, generator: torch.Generator
+) -> Tensor:
+    """Return the mean over blocks (n, voxels), in steps, of error and weighted bits per voxel.
+
+    window : (voxels,) how much of a block is in the volume after blending; its sum is 512
+    """
+    latents = network.analyse(blocks)
+    rounded = round_straight_through(latents)
+    error = ((network.synthesise(rounded) - blocks).square() * window).sum() / CORE_VOXELS
+    noise = torch.rand(latents.shape, generator=generator).to(latents.device) - 0.5
+    sums = rounded.detach().abs().sum(dim=1)
+    classes = torch.frexp(sums)[1].clamp_max(CLASS_COUNT - 1)
+    bits = torch.zeros((), device=latents.device)
+    for index in range(1, CLASS_COUNT):
+        own = classes == index
+        if bool(own.any()):
+            bits = bits + laplace_bits((latents + noise)[own])
+    return (error + rate_weight * bits / CORE_VOXELS) / len(blocks)
+
+
+def window_of(margin: int) -> NDArray[np.float32]:
+    """Return the weights (voxels,) of a block's voxels between neighbours on all sides."""
+    axis = np.ones(CORE_SIDE + 2 * margin, np.float32)
+    if margin:
+        rising = blending_ramp(margin, "smooth")
+        axis[: 2 * margin] = rising
+        axis[-2 * margin :] = 1.0 - rising
+    weights: NDArray[np.float32] = np.einsum("x,y,z->xyz", axis, axis, axis).reshape(-1)
+    return weights
+
+
+def _generator_words(generator: np.random.Generator) -> dict[str, str]:
+    """Return the state of a numpy generator; its integers are too large for tensors."""
+    state = generator.bit_generator.state
+    words = {**state["state"], "has_uint32": state["has_uint32"], "uinteger": state["uinteger"]}
+    return {key: str(value) for key, value in words.items()}
+
+
+def _set_generator_words(generator: np.random.Generator, words: dict[str, str]) -> None:
+    numbers = {key: int(value) for key, value in words.items()}
+    state = dict(generator.bit_generator.state)
+    state["state"] = {"state": numbers["state"], "inc": numbers["inc"]}
+    generator.bit_generator.state = {
+        **state,
+        "has_uint32": numbers["has_uint32"],
+        "uinteger": numbers["uinteger"],
+    }
