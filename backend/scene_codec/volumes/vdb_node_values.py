@@ -60,6 +60,7 @@ def read_leaf_values(
             stored = _read_inactive(reader, storage, inactive, index, count)
             chunks.append(read_chunk(reader, storage, stored))
         else:
+            inactive.everything[index] = True
             reader.take(_ORIGIN_BYTES)
             spare_buffers = reader.byte() - 1
             chunks.append(read_chunk(reader, storage, LEAF_VOXELS))
