@@ -6,11 +6,11 @@ Importing this module is cheap; torch is imported by the first call that encodes
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,19 +28,16 @@ from scene_codec.bitstream import (
     open_scene_file,
     write_scene_file,
 )
-from scene_codec.codecs.contract import CodedSet, JobContext
+from scene_codec.codecs.contract import JobContext
 from scene_codec.codecs.registry import all_codecs, codec_named
 from scene_codec.devices import resolve_device
 from scene_codec.errors import (
     CorruptFileError,
     InvalidRequestError,
-    UnsupportedSceneError,
     UnsupportedVersionError,
 )
-from scene_codec.geometry.mesh_file_search import find_mesh_files
-from scene_codec.geometry.mesh_files import load_scene_objects
-from scene_codec.geometry.object_names import unique_names
 from scene_codec.geometry.scene_object import SceneObject
+from scene_codec.object_inputs import IDENTITY, EncodeInput, gather, originals, records_of
 from scene_codec.progress import Progress
 from scene_codec.reports import (
     CodecInfo,
@@ -54,11 +51,8 @@ from scene_codec.reports import (
 from scene_codec.scaling.job_folders import job_folder
 
 if TYPE_CHECKING:
-    from scene_codec.codecs.contract import Codec
-
-IDENTITY = tuple(float(row == column) for row in range(4) for column in range(4))
-
-EncodeInput = SceneObject | str | Path
+    from scene_codec.codecs.contract import Codec, ObjectDecoder
+    from scene_codec.geometry.scene_object import TriangleMesh
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,7 @@ def list_codecs() -> tuple[CodecInfo, ...]:
 
 
 def encode(  # noqa: PLR0913 - keyword options of the public API
-    inputs: Sequence[EncodeInput],
+    inputs: EncodeInput | Sequence[EncodeInput],
     output: str | Path,
     *,
     codec: str = "mesh-necgs",
@@ -88,7 +82,7 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
 ) -> EncodeReport:
     """Encode meshes into a new file; whatever stood at `output` stays whole until the new file is complete.
 
-    inputs : objects, mesh files, or folders that are searched for mesh files
+    inputs : one or several objects, mesh files, or folders that are searched for mesh files
     preset, settings : a preset of the codec, and fields of it to replace
     An interrupted run keeps its state in the cache folder; the same call goes on from there.
 
@@ -100,9 +94,9 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
     chosen_settings = chosen.settings(preset, settings or {})
     _check_writable(Path(output))
     with _job(device, progress) as context:
-        objects, failures = _gather(inputs, taken=())
-        coded = chosen.encode(_originals(objects), chosen_settings, context)
-        records, failures = _records(objects, coded, failures, first_index=0)
+        objects, failures = gather(inputs, taken=())
+        coded = chosen.encode(originals(objects), chosen_settings, context)
+        records, failures = records_of(objects, coded, failures, first_index=0)
         content = SceneContent(codec, chosen.payload_version, coded.shared, tuple(records))
         context.progress.check_cancelled()
         write_scene_file(output, content)
@@ -112,7 +106,7 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
 
 def add(
     file: str | Path,
-    inputs: Sequence[EncodeInput],
+    inputs: EncodeInput | Sequence[EncodeInput],
     *,
     output: str | Path | None = None,
     device: str = "auto",
@@ -133,9 +127,9 @@ def add(
         scene.verify()
     _check_writable(target)
     with _job(device, progress) as context:
-        objects, failures = _gather(inputs, taken=names)
-        coded = chosen.add(_originals(objects), shared, chosen.settings(None, {}), context)
-        records, failures = _records(objects, coded, failures, first_index=count)
+        objects, failures = gather(inputs, taken=names)
+        coded = chosen.add(originals(objects), shared, chosen.settings(None, {}), context)
+        records, failures = records_of(objects, coded, failures, first_index=count)
         context.progress.check_cancelled()
         append_objects(file, records, target, expected=header)
     run = _Run(chosen, chosen.info.default_preset, context, started)
@@ -145,19 +139,19 @@ def add(
 def decode(
     file: str | Path,
     *,
-    only: Sequence[str] | None = None,
+    only: str | Sequence[str] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[SceneObject]:
     """Return the objects of a file one after the other; nothing is decoded before it is asked for.
 
-    only : names of the wanted objects, all by default; the others are not even read
+    only : name or names of the wanted objects, all by default; the others are not even read
 
     Raises `CorruptFileError`, `UnsupportedVersionError`, `InvalidRequestError` for an unknown name.
     """
     scene = open_scene_file(file)
     try:
-        wanted = range(len(scene.names)) if only is None else only
+        wanted = range(len(scene.names)) if only is None else [only] if isinstance(only, str) else only
         entries = [scene.object(which) for which in wanted]
         chosen = _codec_of(scene)
     except BaseException:
@@ -218,19 +212,30 @@ def _decode_each(
         shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
         decoder = codec.decoder(shared, resolve_device(device))
         originals = scene.objects
+        sources = [entry if entry.instance_of is None else originals[entry.instance_of] for entry in entries]
+        uses = Counter(source.name for source in sources)
+        meshes: dict[str, TriangleMesh] = {}
         for index, entry in enumerate(entries):
             progress.update(index / len(entries), entry.name)
-            source = entry if entry.instance_of is None else originals[entry.instance_of]
-            sections = {
-                section.kind: scene.read_object(source.name, section.kind) for section in source.sections
-            }
-            try:
-                mesh = decoder.decode(sections)
-            except CorruptFileError as problem:
-                raise CorruptFileError(f"Object {entry.name!r} cannot be decoded. {problem}") from problem
+            source = sources[index]
+            if source.name not in meshes:
+                meshes[source.name] = _decode_one(scene, decoder, source)
+            mesh = meshes[source.name]
+            uses[source.name] -= 1
+            if not uses[source.name]:
+                del meshes[source.name]
             transform = np.array(entry.transform or IDENTITY, dtype=np.float64).reshape(4, 4)
             yield SceneObject(entry.name, mesh, transform, entry.host)
         progress.update(1.0)
+
+
+def _decode_one(scene: SceneFile, decoder: ObjectDecoder, entry: ObjectEntry) -> TriangleMesh:
+    """Return the mesh of an object that is no instance. Raises `CorruptFileError` naming it."""
+    sections = {section.kind: scene.read_object(entry.name, section.kind) for section in entry.sections}
+    try:
+        return decoder.decode(sections)
+    except CorruptFileError as problem:
+        raise CorruptFileError(f"Object {entry.name!r} cannot be decoded. {problem}") from problem
 
 
 def _codec_of(scene: SceneFile) -> Codec:
@@ -272,90 +277,6 @@ def _may_be_replaced(path: Path) -> bool:
     with path.open("rb") as stream:
         start = stream.read(len(MAGIC))
     return start in (b"", MAGIC)
-
-
-def _gather(
-    inputs: Sequence[EncodeInput], taken: Sequence[str]
-) -> tuple[list[SceneObject], list[ObjectFailure]]:
-    """Load files and folders; return all objects under unique names, and what could not be used.
-
-    Raises `UnsupportedSceneError` with the reasons when nothing is left.
-    """
-    objects: list[SceneObject] = []
-    failures = []
-    for item in inputs:
-        if isinstance(item, SceneObject):
-            objects.append(item)
-            continue
-        for path in find_mesh_files([item]):
-            try:
-                objects += load_scene_objects(path)
-            except UnsupportedSceneError as problem:
-                failures.append(ObjectFailure(name=path.name, reason=str(problem)))
-    names = unique_names((item.name for item in objects), taken)
-    named = [
-        item if item.name == name else replace(item, name=name)
-        for item, name in zip(objects, names, strict=True)
-    ]
-    placed = []
-    for item in named:
-        if np.isfinite(item.transform).all() and np.array_equal(item.transform[3], (0.0, 0.0, 0.0, 1.0)):
-            placed.append(item)
-        else:
-            reason = "its transform is not an affine map of finite numbers"
-            failures.append(ObjectFailure(name=item.name, reason=reason))
-    if not placed:
-        reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
-        raise UnsupportedSceneError(f"There is nothing to encode. {reasons}".rstrip())
-    return placed, failures
-
-
-def _mesh_key(item: SceneObject) -> bytes:
-    """Return the same bytes for the same geometry."""
-    digest = hashlib.blake2b(digest_size=16)
-    for array in (item.mesh.vertices, item.mesh.faces):
-        digest.update(np.ascontiguousarray(array).data)
-        digest.update(str((array.shape, array.dtype)).encode())
-    return digest.digest()
-
-
-def _originals(objects: Sequence[SceneObject]) -> list[SceneObject]:
-    """Return the first object of every geometry; the others will share its sections."""
-    first: dict[bytes, SceneObject] = {}
-    for item in objects:
-        first.setdefault(_mesh_key(item), item)
-    return list(first.values())
-
-
-def _records(
-    objects: Sequence[SceneObject], coded: CodedSet, failures: Sequence[ObjectFailure], first_index: int
-) -> tuple[list[ObjectRecord], list[ObjectFailure]]:
-    """Return the file's records in the order of the input, and all failures, those of copies included."""
-    sections = {item.source.name: item.sections for item in coded.objects}
-    reasons = {failure.name: failure.reason for failure in coded.failures}
-    records: list[ObjectRecord] = []
-    all_failures = [*failures]
-    place_of: dict[bytes, int | str] = {}
-    for item in objects:
-        key = _mesh_key(item)
-        original = place_of.get(key)
-        if item.name in reasons or isinstance(original, str):
-            place_of[key] = reasons.get(item.name, str(original))
-            all_failures.append(ObjectFailure(name=item.name, reason=str(place_of[key])))
-            continue
-        if original is None:
-            place_of[key] = first_index + len(records)
-        transform = tuple(float(number) for number in item.transform.reshape(-1))
-        records.append(
-            ObjectRecord(
-                name=item.name,
-                sections=sections[item.name] if original is None else (),
-                transform=None if transform == IDENTITY else transform,
-                host=item.host,
-                instance_of=original,
-            )
-        )
-    return records, all_failures
 
 
 def _section_summaries(

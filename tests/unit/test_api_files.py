@@ -83,3 +83,40 @@ def test_nothing_is_added_to_a_file_that_was_changed_in_the_meantime(tmp_path, m
         scene_codec.add(path, [SceneObject("two", turned)], device="cpu")
     with open_scene_file(path) as file:
         assert file.names == ("one",)
+
+
+def test_one_input_and_one_name_need_no_list(tmp_path):
+    mesh, path = tmp_path / "one.ply", tmp_path / "one.nscene"
+    save_scene_object(SceneObject("one", TETRAHEDRON), mesh)
+    scene_codec.encode(str(mesh), path, settings=SETTINGS, device="cpu")
+    (item,) = scene_codec.decode(path, only="one", device="cpu")
+    assert item.name == "one"
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        (SceneObject("bad", TETRAHEDRON, np.eye(3)), "shape"),
+        (SceneObject("bad", TETRAHEDRON, np.full((4, 4), np.nan)), "finite"),
+        (SceneObject("bad", TriangleMesh(CORNERS[:, :2], TETRAHEDRON.faces)), "vertices"),
+        (SceneObject("bad", TriangleMesh(CORNERS, TETRAHEDRON.faces.astype(float))), "integers"),
+    ],
+)
+def test_arrays_that_make_no_sense_are_refused_by_name(tmp_path, changed, word):
+    good = SceneObject("good", TETRAHEDRON)
+    report = scene_codec.encode([good, changed], tmp_path / "x.nscene", settings=SETTINGS, device="cpu")
+    (failure,) = report.failures
+    assert failure.name == "bad"
+    assert word in failure.reason
+
+
+def test_instances_are_decoded_once(tmp_path, monkeypatch):
+    path = tmp_path / "three.nscene"
+    copies = [SceneObject(name, TETRAHEDRON) for name in "abc"]
+    scene_codec.encode(copies, path, settings=SETTINGS, device="cpu")
+    calls = []
+    decode_one = api._decode_one
+    monkeypatch.setattr(api, "_decode_one", lambda *args: calls.append(args) or decode_one(*args))
+    first, second, third = scene_codec.decode(path, device="cpu")
+    assert first.mesh is second.mesh is third.mesh
+    assert len(calls) == 1

@@ -46,6 +46,8 @@ Examples:
   scene-codec evaluate bodies.nscene --reference bodies/ --json bodies.json
 """
 
+ROWS_SHOWN = 200
+
 CODECS_HELP = """List the codecs and their presets."""
 
 
@@ -119,11 +121,13 @@ def _show_file(summary: FileSummary) -> None:
             size(item.host_bytes) if item.host_bytes else "-",
             size(item.bytes),
         )
-        for item in summary.objects
+        for item in summary.objects[:ROWS_SHOWN]
     ]
+    if len(summary.objects) > ROWS_SHOWN:
+        results().print(f"The first {ROWS_SHOWN} of {len(summary.objects):,} objects; --json lists all.")
     if objects:
         print_table("Objects", ("object", "sections", "host data", "size"), objects, text_columns=2)
-        results().print(f"{size(summary.file_bytes / len(objects))} per object, everything included.")
+        results().print(f"{size(summary.file_bytes / len(summary.objects))} per object, everything included.")
 
 
 def _sections(sections: tuple[SectionSummary, ...]) -> str:

@@ -142,6 +142,10 @@ def contradiction(settings: MeshNecgsSettings) -> str | None:
         return (
             "head 'convolution' needs supervision 'dense'; near the surface only 'pointwise' can be trained"
         )
+    defaults = MeshNecgsSettings()
+    for name in ("masked_weight", "ssim_weight", "feature_weight"):
+        if settings.supervision == "near-surface" and getattr(settings, name) != getattr(defaults, name):
+            return f"{name} belongs to supervision 'dense'; near the surface there is no such term"
     wanted = doublings(settings.resolution)
     if settings.widths and len(settings.widths) < wanted:
         return f"resolution {settings.resolution} needs {wanted} widths, not {len(settings.widths)}"
