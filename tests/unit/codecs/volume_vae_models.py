@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
+from scene_codec.codecs.volume_vae.block_maps import CLASS_COUNT
 from scene_codec.codecs.volume_vae.config import VolumeVaeSettings
 from scene_codec.codecs.volume_vae.decoder import decode_volume, model_of
 from scene_codec.codecs.volume_vae.encoder import encode_volume, model_sections
 from scene_codec.codecs.volume_vae.model import ModelCard, pack_model, read_model
-from scene_codec.codecs.volume_vae.block_maps import CLASS_COUNT
 from scene_codec.networks.block_vae import BlockNetworkShape, make_network
 from scene_codec.progress import Progress
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject

@@ -18,19 +18,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scene_codec.codecs.volume_vae.block_maps import CLASS_COUNT
 from scene_codec.codecs.volume_vae.config import TrainingSettings
 from scene_codec.codecs.volume_vae.model import ModelCard, pack_model
-from scene_codec.codecs.volume_vae.block_maps import CLASS_COUNT
 from scene_codec.codecs.volume_vae.rate_coding import RateCoding, fit_contexts
 from scene_codec.codecs.volume_vae.training_blocks import TrainingBlocks, TrainingVolume
 from scene_codec.entropy.rate import laplace_bits
 from scene_codec.entropy.straight_through import round_straight_through
+from scene_codec.errors import InvalidRequestError
 from scene_codec.networks.block_vae import (
     CORE_SIDE,
     CORE_VOXELS,
@@ -86,12 +88,13 @@ def train_block_vae(
     """Return the bytes of a model trained on volumes; see `model.read_model`.
 
     The same volumes, settings and machine give the same bytes, also when the run was stopped and continued.
-    Raises `UnsupportedSceneError` when the volumes hold nothing, `Cancelled`, leaving a checkpoint.
+    Raises `UnsupportedSceneError` when the volumes hold nothing, `InvalidRequestError` for the checkpoint of
+    another training, `Cancelled`, leaving a checkpoint.
     """
     blocks = TrainingBlocks(volumes, settings.margin, progress.part(0.0, 0.05, "reading"))
     trainer = Trainer(blocks, settings, TrainingRun() if run is None else run)
     trainer.run(progress.part(0.05, 1.0, "training"))
-    return trainer.packed(card)
+    return trainer.packed(msgspec.structs.replace(card, steps=trainer.steps))
 
 
 class Trainer:
@@ -101,6 +104,7 @@ class Trainer:
         self._blocks = blocks
         self._settings = settings
         self._run = run
+        self._purpose = f"{settings} {blocks.description}"
         self._numpy = np.random.default_rng(settings.seed)
         self._torch = torch.Generator().manual_seed(settings.seed)
         shape = BlockNetworkShape(settings.network, settings.margin, settings.latents, settings.hidden)
@@ -215,6 +219,7 @@ class Trainer:
             "numpy": _generator_words(self._numpy),
             "order": torch.from_numpy(self._order),
             "step": self._step,
+            "purpose": self._purpose,
             "points": [(p.step, p.steps, p.training_loss, p.validation_loss) for p in self.points],
         }
         temporary = path.with_suffix(".tmp")
@@ -223,7 +228,15 @@ class Trainer:
 
     def _restore(self, path: Path) -> None:
         """Go back to what `_save` wrote."""
-        state = torch.load(path, weights_only=True)
+        try:
+            state = torch.load(path, weights_only=True)
+        except Exception as error:  # torch raises whatever its reader of foreign files happens to meet
+            raise InvalidRequestError(f"'{path}' is no checkpoint. Delete or rename it.") from error
+        if not isinstance(state, dict) or state.get("purpose") != self._purpose:
+            raise InvalidRequestError(
+                f"The checkpoint '{path}' belongs to a training with other volumes or settings. Give the "
+                "same ones to go on with it, or delete it to start again."
+            )
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._torch.set_state(state["torch"])

@@ -61,12 +61,22 @@ class TrainingBlocks:
         if len(self._places) == 0:
             raise UnsupportedSceneError("None of the volumes holds anything to train on: all are constant.")
 
+    @property
+    def description(self) -> str:
+        """What tells these blocks from others: names, sizes and ranges of the volumes, number of blocks."""
+        volumes = [
+            f"{volume.name} {volume.values.shape} {found.low!r} {found.high!r}"
+            for volume, found in zip(self._volumes, self._ranges, strict=True)
+        ]
+        return f"{len(self)} blocks of {'; '.join(volumes)}"
+
     def __len__(self) -> int:
         return len(self._places)
 
     def volume_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the index of the volume of each block."""
-        return self._places[numbers, 0]
+        owners: NDArray[np.int64] = self._places[numbers, 0]
+        return owners
 
     def take(self, numbers: NDArray[np.int64], shifts: np.random.Generator | None = None) -> Blocks:
         """Return blocks (n, s, s, s), each moved by up to half its side when a generator is given."""
