@@ -15,7 +15,6 @@ from scene_codec.bitstream.atomic_file import open_atomically, write_atomically
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.volumes.array_storage import map_values, stored_bytes
 from scene_codec.volumes.dense_grid import (
-    byte_order_metadata,
     check_writable_type,
     checked_placement,
     checked_shape,
@@ -65,7 +64,7 @@ def load_nrrd(path: Path) -> VolumeGrid:
     checked_shape(path, sizes if axis is None else [*sizes[:axis], *sizes[axis + 1 :], sizes[axis]])
     values = _read_values(path, header, tuple(sizes[::-1]), dtype).T
     encoding = str(header.fields["encoding"]).lower()
-    metadata = byte_order_metadata(dtype) | header_metadata(header)
+    metadata = header_metadata(header)
     metadata[ENCODING] = _COMPRESSIONS.get(encoding, "raw")
     matrix = checked_placement(path, header_placement(header))
     return dense_grid(values if axis is None else np.moveaxis(values, axis, -1), matrix, metadata)

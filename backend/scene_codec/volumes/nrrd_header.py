@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.errors import UnsupportedSceneError
-from scene_codec.volumes.dense_grid import ORIENTATION, UNITS, placement
+from scene_codec.volumes.dense_grid import BYTE_ORDER, ORIENTATION, UNITS, placement
 from scene_codec.volumes.volume import MetadataValue, VolumeGrid
 
 PREFIX = "nrrd:"
@@ -145,6 +145,8 @@ def header_metadata(header: NrrdHeader) -> dict[str, MetadataValue]:
     metadata: dict[str, MetadataValue] = {
         PREFIX + name: text for name, text in header.texts.items() if name not in _STORAGE_FIELDS
     }
+    if str(header.get("endian")).lower() == "big":
+        metadata[BYTE_ORDER] = "big"
     space = str(header.get("space") or "").lower()
     orientation = _ORIENTATIONS.get(space, space.upper())
     if orientation in _ORIENTATIONS.values():

@@ -5,8 +5,11 @@ Uncompressed files whose pages follow each other are mapped; others are read pag
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import math
 import re
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,9 +71,36 @@ _LARGEST_CLASSIC = 2**32 - 2**25
 _TEXT_TYPE = 2
 
 
-def open_tiff(path: Path) -> tifffile.TiffFile:
-    """Open a TIFF file; kinds that take images from other files are read as plain pages of their own."""
-    return tifffile.TiffFile(path, is_ome=False, is_mmstack=False, is_ndtiff=False)
+@contextlib.contextmanager
+def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF file for the length of a block; raises `UnsupportedSceneError` at its end if it is damaged.
+
+    Kinds that take images from other files are read as plain pages of their own.
+    """
+    damage = _Damage()
+    logger = logging.getLogger("tifffile")
+    logger.addHandler(damage)
+    try:
+        with tifffile.TiffFile(path, is_ome=False, is_mmstack=False, is_ndtiff=False) as file:
+            yield file
+    finally:
+        logger.removeHandler(damage)
+    if damage.reasons:
+        raise _damaged(path, damage.reasons[0])
+
+
+class _Damage(logging.Handler):
+    """Collects what tifffile only logs: pages and tags that it leaves out since they cannot be read."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.reasons: list[str] = []
+        self._thread = threading.get_ident()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the messages of this thread, where the file is read."""
+        if record.thread == self._thread:
+            self.reasons.append(record.getMessage()[:200])
 
 
 def load_tiff(path: Path) -> VolumeGrid:
@@ -97,6 +127,7 @@ def tiff_grid(path: Path, values: NDArray[np.generic], metadata: dict[str, Metad
 def save_tiff(grid: VolumeGrid, path: Path) -> None:
     """Write one page for each z, compressed if the source was."""
     values = reversed_axes(single_channel_dropped(grid.values))
+    check_bits(path, values.dtype, values.ndim)
     with open_atomically(path) as stream:
         write_pages(stream, values, grid)
 
@@ -115,6 +146,7 @@ def read_pages(path: Path, file: tifffile.TiffFile) -> NDArray[np.generic]:
     dtype = checked_type(path, np.dtype(series[0].dtype))
     order, shape = _axes(path, str(series[0].axes), tuple(map(int, series[0].shape)))
     checked_shape(path, [shape[2], shape[1], shape[0], *shape[3:]])
+    check_bits(path, dtype, len(shape))
     if keyframe.photometric == _PALETTE:
         raise UnsupportedSceneError(f"'{path.name}' has a palette. Save it in grey values or colours.")
     size = math.prod(shape) * dtype.itemsize
@@ -129,7 +161,7 @@ def read_pages(path: Path, file: tifffile.TiffFile) -> NDArray[np.generic]:
                 f"'{path.name}' is damaged: its pages do not add up to its declared shape."
             )
         for page in pages:
-            _check_segments(path, file, page)
+            _check_segments(path, file, page, keyframe)
         target = storage((len(pages), *keyframe.shape), dtype)
         for index, page in enumerate(pages):
             target[index] = page.asarray()
@@ -183,6 +215,12 @@ def write_pages(stream: BinaryIO, values: NDArray[np.generic], grid: VolumeGrid)
         )
 
 
+def check_bits(path: Path, dtype: np.dtype[np.generic], axes: int) -> None:
+    """Raise `UnsupportedSceneError` for single bits in several channels, which tifffile packs wrongly."""
+    if dtype.kind == "b" and axes == 4:
+        raise UnsupportedSceneError(f"'{path.name}' cannot hold bool values in several channels. Use uint8.")
+
+
 def _axes(path: Path, axes: str, shape: tuple[int, ...]) -> tuple[list[int], tuple[int, ...]]:
     """Return the order of the axes longer than one that gives z, y, x, channels, and that shape."""
     present = [(axis, size) for axis, size in zip(axes, shape, strict=True) if size > 1 or axis in "YX"]
@@ -201,12 +239,17 @@ def _axes(path: Path, axes: str, shape: tuple[int, ...]) -> tuple[list[int], tup
     return order, (page_count, sizes["Y"], sizes["X"], *(sizes[axis] for axis in channels))
 
 
-def _check_segments(path: Path, file: tifffile.TiffFile, page: Any) -> None:  # noqa: ANN401 - page or frame
-    """Raise `UnsupportedSceneError` unless the strips or tiles of a page hold what they must and no more."""
-    compression = int(page.compression)
+def _check_segments(
+    path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage | tifffile.TiffFrame, like: tifffile.TiffPage
+) -> None:
+    """Raise `UnsupportedSceneError` unless the strips or tiles of a page hold what they must and no more.
+
+    like : the page whose tags the page shares
+    """
+    compression = int(like.compression)
     if compression != _NONE and compression not in _MOST_EXPANSION:
         raise UnsupportedSceneError(
-            f"'{path.name}' has the compression {page.compression!r}, which is not read. "
+            f"'{path.name}' has the compression {like.compression!r}, which is not read. "
             "Save it uncompressed or with deflate."
         )
     if compression == _LZW and not _can_read_lzw():
@@ -214,11 +257,10 @@ def _check_segments(path: Path, file: tifffile.TiffFile, page: Any) -> None:  # 
             f"'{path.name}' has LZW compression, which needs the package imagecodecs. "
             "Install it, or save the file uncompressed or with deflate."
         )
-    bits = int(page.bitspersample)
-    needed = math.prod(page.shape) * bits // 8
+    needed = math.prod(like.shape) * int(like.bitspersample) // 8
     if sum(page.databytecounts) * _MOST_EXPANSION.get(compression, 1) < needed:
         raise _damaged(path, "its pages hold fewer bytes than they declare")
-    largest = math.prod(page.chunks) * page.dtype.itemsize
+    largest = math.prod(like.chunks) * np.dtype(like.dtype).itemsize
     inflated = 0
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True):
         if offset + count > file.filehandle.size:

@@ -10,7 +10,14 @@ from pathlib import Path
 from scene_codec.errors import SceneCodecError, UnsupportedSceneError
 from scene_codec.volumes.array_storage import storage
 from scene_codec.volumes.dense_grid import checked_shape, reversed_axes, single_channel_dropped
-from scene_codec.volumes.tiff_file import open_tiff, page_metadata, read_pages, tiff_grid, write_pages
+from scene_codec.volumes.tiff_file import (
+    check_bits,
+    open_tiff,
+    page_metadata,
+    read_pages,
+    tiff_grid,
+    write_pages,
+)
 from scene_codec.volumes.volume import VolumeGrid
 
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -79,6 +86,7 @@ def save_tiff_folder(grid: VolumeGrid, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SceneCodecError(f"'{folder}' is there already and is not an empty folder. Choose another name.")
     values = reversed_axes(single_channel_dropped(grid.values))
+    check_bits(folder, values.dtype, values.ndim)
     prefix, start, suffix, digits = _numbering(grid, len(values))
     temporary = folder.resolve().parent / f".{uuid.uuid4().hex}.tmp"
     try:
