@@ -6,6 +6,7 @@ import time
 import types
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -14,6 +15,13 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 _addon = types.ModuleType("scene_codec_addon")
 _addon.__path__ = [str(CHECKOUT / "blender_addon")]
 sys.modules.setdefault("scene_codec_addon", _addon)
+
+
+# The first draw of a text on a machine builds tables for seconds; no test is about the speed of drawing.
+hypothesis.settings.register_profile(
+    "patient", suppress_health_check=[hypothesis.HealthCheck.too_slow], deadline=None
+)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True, scope="session")

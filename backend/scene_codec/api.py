@@ -51,6 +51,8 @@ from scene_codec.reports import (
 from scene_codec.scaling.job_folders import job_folder
 
 if TYPE_CHECKING:
+    import torch
+
     from scene_codec.codecs.contract import Codec, ObjectDecoder
     from scene_codec.geometry.scene_object import TriangleMesh
 
@@ -142,10 +144,12 @@ def decode(
     only: str | Sequence[str] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
+    failures: list[ObjectFailure] | None = None,
 ) -> Iterator[SceneObject]:
     """Return the objects of a file one after the other; nothing is decoded before it is asked for.
 
     only : name or names of the wanted objects, all by default; the others are not even read
+    failures : gets the damaged objects, which are passed over; without it the first of them ends the decoding
 
     Raises `CorruptFileError`, `UnsupportedVersionError`, `InvalidRequestError` for an unknown name.
     """
@@ -157,7 +161,7 @@ def decode(
     except BaseException:
         scene.close()
         raise
-    return _decode_each(scene, chosen, entries, device, progress or Progress())
+    return _decode_each(scene, chosen, entries, resolve_device(device), progress or Progress(), failures)
 
 
 def inspect(file: str | Path) -> FileSummary:
@@ -205,12 +209,17 @@ def _job(device: str, progress: Progress | None) -> Iterator[JobContext]:
 
 
 def _decode_each(
-    scene: SceneFile, codec: Codec, entries: Sequence[ObjectEntry], device: str, progress: Progress
+    scene: SceneFile,
+    codec: Codec,
+    entries: Sequence[ObjectEntry],
+    device: torch.device,
+    progress: Progress,
+    failures: list[ObjectFailure] | None,
 ) -> Iterator[SceneObject]:
     """Decode the given objects of an open file and close it at the end."""
     with scene:
         shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
-        decoder = codec.decoder(shared, resolve_device(device))
+        decoder = codec.decoder(shared, device)
         originals = scene.objects
         sources = [entry if entry.instance_of is None else originals[entry.instance_of] for entry in entries]
         uses = Counter(source.name for source in sources)
@@ -218,8 +227,14 @@ def _decode_each(
         for index, entry in enumerate(entries):
             progress.update(index / len(entries), entry.name)
             source = sources[index]
-            if source.name not in meshes:
-                meshes[source.name] = _decode_one(scene, decoder, source)
+            try:
+                if source.name not in meshes:
+                    meshes[source.name] = _decode_one(scene, decoder, source)
+            except CorruptFileError as problem:
+                if failures is None:
+                    raise CorruptFileError(f"Object {entry.name!r} cannot be decoded. {problem}") from problem
+                failures.append(ObjectFailure(name=entry.name, reason=str(problem)))
+                continue
             mesh = meshes[source.name]
             uses[source.name] -= 1
             if not uses[source.name]:
@@ -230,12 +245,9 @@ def _decode_each(
 
 
 def _decode_one(scene: SceneFile, decoder: ObjectDecoder, entry: ObjectEntry) -> TriangleMesh:
-    """Return the mesh of an object that is no instance. Raises `CorruptFileError` naming it."""
+    """Return the mesh of an object that is no instance. Raises `CorruptFileError`."""
     sections = {section.kind: scene.read_object(entry.name, section.kind) for section in entry.sections}
-    try:
-        return decoder.decode(sections)
-    except CorruptFileError as problem:
-        raise CorruptFileError(f"Object {entry.name!r} cannot be decoded. {problem}") from problem
+    return decoder.decode(sections)
 
 
 def _codec_of(scene: SceneFile) -> Codec:

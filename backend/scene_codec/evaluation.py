@@ -167,7 +167,10 @@ def evaluate(
         median=_summarise(objects, statistics.median),
         not_decoded=tuple(name for name in references if name not in set(names)),
         without_reference=tuple(name for name in names if name not in references),
-        failures=(*unreadable, *sorted(failures, key=lambda failure: names.index(failure.name))),
+        failures=(
+            *unreadable,
+            *sorted((*failures, *decoding.failures), key=lambda failure: names.index(failure.name)),
+        ),
     )
 
 
@@ -202,6 +205,7 @@ class _TimedDecoding:
         progress: Progress,
     ) -> None:
         self.seconds = 0.0
+        self.failures: list[ObjectFailure] = []
         self._file = file
         self._bytes = {item.name: item.bytes for item in summary.objects}
         self._references = references
@@ -214,7 +218,7 @@ class _TimedDecoding:
         if not wanted:
             return
         # Its own reporter without a callback: the fraction done is that of the comparisons.
-        objects = iter(api.decode(self._file, only=wanted, device=self._device))
+        objects = iter(api.decode(self._file, only=wanted, device=self._device, failures=self.failures))
         while True:
             self._progress.check_cancelled()
             started = time.perf_counter()

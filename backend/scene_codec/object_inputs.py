@@ -8,14 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scene_codec.bitstream import ObjectRecord
+from scene_codec.bitstream.limits import MAX_HOST_BYTES, MAX_NAME_BYTES
 from scene_codec.codecs.contract import CodedSet
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.geometry.mesh_file_search import find_mesh_files
 from scene_codec.geometry.mesh_files import load_scene_objects
 from scene_codec.geometry.object_names import unique_names
-from scene_codec.geometry.scene_object import SceneObject
+from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.reports import ObjectFailure
 
 IDENTITY = tuple(float(row == column) for row in range(4) for column in range(4))
@@ -60,18 +62,32 @@ def gather(
 
 
 def _fault_of_object(item: SceneObject) -> str | None:
-    """Return what is wrong with an object's arrays as such, or None."""
-    transform = np.asarray(item.transform)
+    """Return why an object cannot be put into a file, whatever its geometry, or None."""
+    name_bytes = len(item.name.encode("utf-8", "surrogatepass"))
+    if name_bytes > MAX_NAME_BYTES or not _is_unicode(item.name):
+        return f"its name has {name_bytes} bytes, of {MAX_NAME_BYTES} at most, or is no valid Unicode"
+    if len(item.host) > MAX_HOST_BYTES:
+        return f"its host data have {len(item.host)} bytes; there is room for {MAX_HOST_BYTES}"
+    return _fault_of_arrays(np.asarray(item.transform), item.mesh)
+
+
+def _fault_of_arrays(transform: NDArray[np.float64], mesh: TriangleMesh) -> str | None:
+    """Return what is wrong with the shape or type of an object's arrays, or None."""
     if transform.shape != (4, 4):
         return f"its transform has the shape {transform.shape}, not (4, 4)"
     if not np.isfinite(transform).all() or not np.array_equal(transform[3], (0.0, 0.0, 0.0, 1.0)):
         return "its transform is not an affine map of finite numbers"
-    for name, array in (("vertices", item.mesh.vertices), ("faces", item.mesh.faces)):
+    for name, array in (("vertices", mesh.vertices), ("faces", mesh.faces)):
         if array.ndim != 2 or array.shape[1] != 3:
             return f"its {name} have the shape {array.shape}, not (n, 3)"
-    if not np.issubdtype(item.mesh.faces.dtype, np.integer):
-        return f"its faces are {item.mesh.faces.dtype} numbers, not integers"
+    if not np.issubdtype(mesh.faces.dtype, np.integer):
+        return f"its faces are {mesh.faces.dtype} numbers, not integers"
     return None
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8: half a surrogate pair cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _mesh_key(item: SceneObject) -> bytes:

@@ -6,7 +6,7 @@ import pytest
 import scene_codec
 from scene_codec import api
 from scene_codec.bitstream import open_scene_file
-from scene_codec.errors import InvalidRequestError, SceneCodecError
+from scene_codec.errors import CorruptFileError, InvalidRequestError, SceneCodecError
 from scene_codec.geometry.mesh_files import save_scene_object
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.scaling.cache import default_cache_folder
@@ -100,13 +100,16 @@ def test_one_input_and_one_name_need_no_list(tmp_path):
         (SceneObject("bad", TETRAHEDRON, np.full((4, 4), np.nan)), "finite"),
         (SceneObject("bad", TriangleMesh(CORNERS[:, :2], TETRAHEDRON.faces)), "vertices"),
         (SceneObject("bad", TriangleMesh(CORNERS, TETRAHEDRON.faces.astype(float))), "integers"),
+        (SceneObject("bad", TETRAHEDRON, host=bytes(2**16 + 1)), "host data"),
+        (SceneObject("\ud800", TETRAHEDRON), "Unicode"),
+        (SceneObject("n" * 5000, TETRAHEDRON), "5000 bytes"),
     ],
 )
 def test_arrays_that_make_no_sense_are_refused_by_name(tmp_path, changed, word):
     good = SceneObject("good", TETRAHEDRON)
     report = scene_codec.encode([good, changed], tmp_path / "x.nscene", settings=SETTINGS, device="cpu")
     (failure,) = report.failures
-    assert failure.name == "bad"
+    assert failure.name == changed.name
     assert word in failure.reason
 
 
@@ -120,3 +123,45 @@ def test_instances_are_decoded_once(tmp_path, monkeypatch):
     first, second, third = scene_codec.decode(path, device="cpu")
     assert first.mesh is second.mesh is third.mesh
     assert len(calls) == 1
+
+
+def test_a_damaged_object_does_not_stop_the_others_when_failures_are_asked_for(tmp_path):
+    path = tmp_path / "two.nscene"
+    other = TriangleMesh(CORNERS * (1.0, 2.0, 3.0), TETRAHEDRON.faces)
+    scene_codec.encode(
+        [SceneObject("one", TETRAHEDRON), SceneObject("two", other)], path, settings=SETTINGS, device="cpu"
+    )
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 1  # inside the last object's section
+    path.write_bytes(raw)
+    failures = []
+    assert [item.name for item in scene_codec.decode(path, device="cpu", failures=failures)] == ["one"]
+    assert [failure.name for failure in failures] == ["two"]
+    with pytest.raises(CorruptFileError, match="two"):
+        list(scene_codec.decode(path, device="cpu"))
+
+
+def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise SceneCodecError("disk full")
+
+    encode(tmp_path / "good.nscene", seed=11)
+    monkeypatch.setenv("SCENE_CODEC_CACHE", str(tmp_path / "cache" / "results"))
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "write_scene_file", refuse)
+        with pytest.raises(SceneCodecError, match="disk full"):
+            encode(tmp_path / "one.nscene", seed=11)
+    (checkpoint,) = (default_cache_folder().parent / "jobs").glob("*/checkpoint.pt")
+    whole = checkpoint.read_bytes()
+    for damaged in (b"", whole[:50], whole[: len(whole) // 2], whole[:200] + b"x" + whole[201:]):
+        checkpoint.parent.mkdir(exist_ok=True)
+        checkpoint.write_bytes(damaged)
+        encode(tmp_path / "one.nscene", seed=11)
+        assert (tmp_path / "one.nscene").read_bytes() == (tmp_path / "good.nscene").read_bytes()
+
+
+def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("SCENE_CODEC_CACHE", str(tmp_path / "file" / "results"))
+    with pytest.raises(SceneCodecError, match="SCENE_CODEC_CACHE"):
+        encode(tmp_path / "one.nscene")

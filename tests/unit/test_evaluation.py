@@ -40,7 +40,9 @@ def file_with(monkeypatch):
             objects=listed,
         )
         monkeypatch.setattr(api, "inspect", lambda _file: summary)
-        monkeypatch.setattr(api, "decode", lambda _file, only, device: (names[name] for name in only))
+        monkeypatch.setattr(
+            api, "decode", lambda _file, only, device, failures: (names[name] for name in only)
+        )
 
     return install
 

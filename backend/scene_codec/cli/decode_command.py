@@ -8,15 +8,23 @@ import msgspec
 
 from scene_codec import api
 from scene_codec.cli.arguments import DecodeArguments, parse
-from scene_codec.cli.exit_codes import OK
+from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.interrupt import cancel_on_interrupt
 from scene_codec.cli.object_files import object_file_names
-from scene_codec.cli.terminal import messages, print_json, print_table, progress_bar, shown, size
-from scene_codec.errors import Cancelled, InvalidRequestError
+from scene_codec.cli.terminal import (
+    messages,
+    print_failures,
+    print_json,
+    print_table,
+    progress_bar,
+    shown,
+    size,
+)
+from scene_codec.errors import Cancelled, CorruptFileError, InvalidRequestError
 from scene_codec.geometry.mesh_files import save_scene_object
 from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.progress import Progress
-from scene_codec.reports import FileSummary
+from scene_codec.reports import FileSummary, ObjectFailure
 
 HELP = """Turn a .nscene file back into meshes: one file per object, named after the object.
 
@@ -44,6 +52,7 @@ class DecodeReport(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     folder: str
     objects: tuple[WrittenObject, ...]
+    failures: tuple[ObjectFailure, ...]
 
 
 def decode(arguments: list[str]) -> int:
@@ -54,10 +63,15 @@ def decode(arguments: list[str]) -> int:
     if not options.overwrite:
         _refuse_to_overwrite(folder, files)
     written: list[WrittenObject] = []
+    failures: list[ObjectFailure] = []
     with cancel_on_interrupt() as token, progress_bar() as callback:
         progress = Progress(callback, token)
         objects = api.decode(
-            options.file, only=options.only or None, device=options.device, progress=progress
+            options.file,
+            only=options.only or None,
+            device=options.device,
+            progress=progress,
+            failures=failures,
         )
         try:
             # One mesh at a time: a set of thousands never lies in memory as a whole.
@@ -66,9 +80,14 @@ def decode(arguments: list[str]) -> int:
         except Cancelled as stop:
             done = f"{len(written)} of {len(files)} meshes"
             raise Cancelled(f"Stopped after {done}; those written to '{folder}' are whole.") from stop
-    report = DecodeReport(path=str(options.file), folder=str(folder), objects=tuple(written))
+    if failures and not written:
+        raise CorruptFileError(f"Object {failures[0].name!r} cannot be decoded. {failures[0].reason}")
+    report = DecodeReport(
+        path=str(options.file), folder=str(folder), objects=tuple(written), failures=tuple(failures)
+    )
     _show(report, as_json=options.json)
-    return OK
+    print_failures(report.failures)
+    return LEFT_OUT if failures else OK
 
 
 def _write(item: SceneObject, path: Path) -> WrittenObject:

@@ -17,7 +17,7 @@ from scene_codec.cli.input_patterns import expand_patterns
 from scene_codec.cli.interrupt import cancel_on_interrupt
 from scene_codec.cli.terminal import (
     duration,
-    messages,
+    print_failures,
     print_json,
     print_table,
     progress_bar,
@@ -28,7 +28,7 @@ from scene_codec.cli.terminal import (
 )
 from scene_codec.codecs.registry import codec_named
 from scene_codec.progress import Progress
-from scene_codec.reports import EncodeReport, ObjectFailure
+from scene_codec.reports import EncodeReport
 
 ROWS_SHOWN = 60
 OBJECT_COLUMNS = ("object", "vertices", "faces", "as plain binary", "own bytes")
@@ -152,11 +152,3 @@ def _object_rows(report: EncodeReport) -> list[tuple[str, ...]]:
         )
         for item in report.objects[:ROWS_SHOWN]
     ]
-
-
-def print_failures(failures: tuple[ObjectFailure, ...]) -> None:
-    """Name every input that was left out, with its reason, on stderr."""
-    if failures:
-        messages().print(f"{len(failures)} left out:")
-    for failure in failures:
-        messages().print(f"  {shown(failure.name)}: {shown(failure.reason)}")

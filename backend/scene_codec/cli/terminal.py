@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from scene_codec.progress import ProgressCallback, ProgressEvent
+from scene_codec.reports import ObjectFailure
 
 _UNITS = ("B", "KB", "MB", "GB", "TB")
 
@@ -127,3 +128,11 @@ def progress_bar() -> Iterator[ProgressCallback | None]:
             bar.update(task, completed=event.fraction, description=shown(words), left=left)
 
         yield report
+
+
+def print_failures(failures: tuple[ObjectFailure, ...]) -> None:
+    """Name every input that was left out, with its reason, on stderr."""
+    if failures:
+        messages().print(f"{len(failures)} left out:")
+    for failure in failures:
+        messages().print(f"  {shown(failure.name)}: {shown(failure.reason)}")

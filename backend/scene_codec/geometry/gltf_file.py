@@ -12,6 +12,9 @@ from scene_codec.errors import UnsupportedSceneError
 
 _MAGIC = b"glTF"
 _JSON_CHUNK = 0x4E4F534A
+_INSTANCING = "EXT_mesh_gpu_instancing"
+_HARMLESS = ("KHR_materials_", "KHR_texture_", "KHR_lights_", "KHR_draco_mesh_compression", "EXT_texture_")
+_TRIANGLE_FAN = 6
 _IGNORED = ("materials", "textures", "images", "samplers", "animations", "skins", "cameras")
 
 
@@ -62,6 +65,9 @@ def _split(path: Path, whole: bytes) -> tuple[bytes, bytes | None]:
 
 def _reduce(path: Path, tree: dict[str, Any], size: int) -> list[str]:
     """Strip a parsed file in place and return its node names."""
+    _refuse_what_would_be_lost(path, tree)
+    if any(int(item["count"]) < 0 for item in tree.get("accessors", [])):
+        raise _damaged(path, "it declares a negative number of values")
     empty = sum(int(item["count"]) for item in tree.get("accessors", []) if "bufferView" not in item)
     # Accessors of Draco meshes have no view of their own; their data is compressed, at best a hundredfold.
     if empty > (size * 100 if "KHR_draco_mesh_compression" in tree.get("extensionsUsed", []) else size):
@@ -73,6 +79,10 @@ def _reduce(path: Path, tree: dict[str, Any], size: int) -> list[str]:
         for primitive in mesh["primitives"]:
             primitive.pop("material", None)
             primitive["attributes"] = {"POSITION": primitive["attributes"]["POSITION"]}
+    if not tree.get("scenes"):
+        children = {child for node in tree.get("nodes", []) for child in node.get("children", [])}
+        tree["scenes"] = [{"nodes": [n for n in range(len(tree.get("nodes", []))) if n not in children]}]
+        tree["scene"] = 0
     names = []
     for number, node in enumerate(tree.get("nodes", [])):
         mesh_name = meshes[node["mesh"]].get("name") if "mesh" in node else None
@@ -81,6 +91,24 @@ def _reduce(path: Path, tree: dict[str, Any], size: int) -> list[str]:
         node.pop("camera", None)
         node.pop("skin", None)
     return names
+
+
+def _refuse_what_would_be_lost(path: Path, tree: dict[str, Any]) -> None:
+    """Raise `UnsupportedSceneError` for geometry that trimesh passes over or takes for something else."""
+    required = [name for name in tree.get("extensionsRequired", []) if not name.startswith(_HARMLESS)]
+    if any(_INSTANCING in node.get("extensions", {}) for node in tree.get("nodes", [])):
+        required.append(_INSTANCING)
+    if required:
+        raise _not_read(path, f"the glTF extension {required[0]}")
+    if any("sparse" in item for item in tree.get("accessors", [])):
+        raise _not_read(path, "sparse accessors")
+    primitives = [primitive for mesh in tree.get("meshes", []) for primitive in mesh["primitives"]]
+    if any(primitive.get("mode") == _TRIANGLE_FAN for primitive in primitives):
+        raise _not_read(path, "triangle fans")
+
+
+def _not_read(path: Path, what: str) -> UnsupportedSceneError:
+    return UnsupportedSceneError(f"'{path.name}' uses {what}, which is not read. Export it without.")
 
 
 def _damaged(path: Path, reason: str) -> UnsupportedSceneError:

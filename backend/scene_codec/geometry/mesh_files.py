@@ -152,21 +152,22 @@ def _read_placed_meshes(path: Path) -> list[tuple[str, TriangleMesh, NDArray[np.
         )
         shown = _shown_geometry(scene)
         transforms = {number: np.array(scene.graph[str(number)][0], dtype=np.float64) for number in shown}
+        meshes = {
+            keys: _joined(_combined([_triangles(scene.geometry[key]) for key in keys]))
+            for keys in shown.values()
+        }
     except Exception as error:  # the parsers raise dozens of types on damaged files
         raise _unreadable(path, error) from error
     if not shown:
         raise UnsupportedSceneError(_no_faces(path))
-    meshes: dict[tuple[str, ...], TriangleMesh] = {}
-    placed = []
-    for number, keys in sorted(shown.items()):
+    for number in shown:
         if not np.isfinite(transforms[number]).all():
             raise UnsupportedSceneError(
                 f"Node '{source.names[number]}' of '{path.name}' has a transform that is not finite."
             )
-        if keys not in meshes:
-            meshes[keys] = _joined(_combined([_triangles(scene.geometry[key]) for key in keys]))
-        placed.append((source.names[number], meshes[keys], transforms[number]))
-    return placed
+    return [
+        (source.names[number], meshes[keys], transforms[number]) for number, keys in sorted(shown.items())
+    ]
 
 
 def _shown_geometry(scene: trimesh.Scene) -> dict[int, tuple[str, ...]]:

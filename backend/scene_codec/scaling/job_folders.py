@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from scene_codec.scaling.cache import default_cache_folder
+from scene_codec.errors import SceneCodecError
+from scene_codec.scaling.cache import CACHE_VARIABLE, default_cache_folder
 
 KEPT_FOR_S = 14 * 24 * 3600.0
 """Interrupted jobs that nobody came back to are thrown away after two weeks."""
@@ -24,12 +25,18 @@ def job_folder(key: str, root: Path | None = None) -> Iterator[Path]:
 
     Removed when the block ends without an exception; otherwise kept for the next run. Two runs of the same
     job at the same time do not meet: the second one gets a folder of its own and leaves nothing behind.
+    Raises `SceneCodecError` when the folder cannot be made.
     """
     base = (default_cache_folder().parent if root is None else root) / "jobs"
-    base.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(base)
     folder = base / key
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SceneCodecError(
+            f"The folder for unfinished work cannot be made at '{base}': {error.strerror or error}. Set "
+            f"{CACHE_VARIABLE} to a folder that can be written."
+        ) from error
+    _remove_abandoned(base)
     lock = folder / _LOCK
     if not _take(lock):
         with tempfile.TemporaryDirectory(prefix="second-", dir=base) as other:

@@ -5,15 +5,15 @@ The public API is loaded at its first use, so that the server's process starts a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 import scene_codec
 from scene_codec.environment import describe_environment
-from scene_codec.errors import Cancelled, InvalidRequestError, SceneCodecError
+from scene_codec.errors import CorruptFileError, InvalidRequestError
 from scene_codec.progress import Progress
+from scene_codec.reports import ObjectFailure
 from scene_codec.service import protocol
 from scene_codec.service.methods import JobMethod, MethodTable, QuickMethod
 from scene_codec.service.requests import (
@@ -56,43 +56,18 @@ def decode(params: DecodeParams, progress: Progress) -> object:
     folder = absolute_path("folder", params.folder)
     if not folder.is_dir():
         raise InvalidRequestError(f"The folder for the decoded arrays does not exist: {folder}.")
-    objects: list[dict[str, Any]] = []
-    failures: list[dict[str, str]] = []
-    for scene_object in _decode_each(params, progress, failures):
-        objects.append(write_object(scene_object, folder, len(objects)))
-    return {"objects": objects, "failures": failures}
-
-
-def _decode_each(params: DecodeParams, progress: Progress, failures: list[dict[str, str]]) -> Iterator[Any]:
-    file = absolute_path("file", params.file)
-    done: set[str] = set()
-    try:
-        for scene_object in scene_codec.decode(
-            file, only=params.only, device=params.device, progress=progress
-        ):
-            yield scene_object
-            done.add(scene_object.name)
-        return
-    except Cancelled:
-        raise
-    except SceneCodecError as problem:
-        first_problem = problem
-    # One object is damaged. The rest is decoded one by one, which costs the decoder's start for each.
-    names = (
-        params.only if params.only is not None else [item.name for item in scene_codec.inspect(file).objects]
+    failures: list[ObjectFailure] = []
+    decoded = scene_codec.decode(
+        absolute_path("file", params.file),
+        only=params.only,
+        device=params.device,
+        progress=progress,
+        failures=failures,
     )
-    left = [name for name in dict.fromkeys(names) if name not in done]
-    for index, name in enumerate(left):
-        part = progress.part(index / len(left), (index + 1) / len(left), "decode")
-        try:
-            yield from scene_codec.decode(file, only=[name], device=params.device, progress=part)
-            done.add(name)
-        except Cancelled:
-            raise
-        except SceneCodecError as problem:
-            failures.append({"name": name, "reason": str(problem)})
-    if not done:
-        raise first_problem
+    objects = [write_object(item, folder, index) for index, item in enumerate(decoded)]
+    if failures and not objects:
+        raise CorruptFileError(f"Object {failures[0].name!r} cannot be decoded. {failures[0].reason}")
+    return {"objects": objects, "failures": msgspec.to_builtins(failures)}
 
 
 def inspect(params: InspectParams) -> object:

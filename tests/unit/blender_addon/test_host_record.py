@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scene_codec_addon.bridges import host_record
 from scene_codec_addon.bridges.host_record import DataReference, HostRecord, MaterialSlot, ParentLink
@@ -45,13 +45,13 @@ FIELDS = (*HostRecord.__dataclass_fields__, "unknown")
 
 
 @given(record=records)
-@settings(derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(derandomize=True, max_examples=100)
 def test_a_record_comes_back_as_it_was(record):
     assert host_record.parse(json.loads(json.dumps(host_record.to_json(record)))) == record
 
 
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), anything))
-@settings(derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(derandomize=True, max_examples=100)
 def test_whatever_a_file_holds_becomes_a_record_that_can_be_written_again(fields):
     record = host_record.parse({"version": host_record.RECORD_VERSION, **fields})
     again = host_record.parse(json.loads(json.dumps(host_record.to_json(record))))
@@ -59,7 +59,7 @@ def test_whatever_a_file_holds_becomes_a_record_that_can_be_written_again(fields
 
 
 @given(data=anything)
-@settings(derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(derandomize=True, max_examples=100)
 def test_anything_but_a_record_is_taken_for_an_empty_one(data):
     assert host_record.parse(data) == HostRecord()
 

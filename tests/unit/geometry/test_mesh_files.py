@@ -325,3 +325,48 @@ def test_what_is_no_stl_file_is_refused_with_a_reason_of_its_own(tmp_path, conte
     with pytest.raises(UnsupportedSceneError, match=r"a\.stl") as caught:
         load_scene_objects(path)
     assert "charset" not in str(caught.value)
+
+
+def triangle_tree(**changes):
+    """A glTF of one triangle, with parts replaced."""
+    tree = {
+        "asset": {"version": "2.0"},
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
+        "accessors": [{"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"}],
+        "bufferViews": [{"buffer": 0, "byteLength": 36}],
+        "buffers": [{"byteLength": 36}],
+    }
+    return {**tree, **changes}
+
+
+TRIANGLE_BYTES = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], dtype="<f4").tobytes()
+POSITIONS = {"bufferView": 0, "componentType": 5126, "count": 3, "type": "VEC3"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"accessors": [{**POSITIONS, "count": -5}]}, "negative"),
+        ({"accessors": [{**POSITIONS, "sparse": {"count": 1}}]}, "sparse"),
+        ({"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 6}]}]}, "fans"),
+        ({"extensionsRequired": ["EXT_meshopt_compression"]}, "EXT_meshopt_compression"),
+        ({"nodes": [{"mesh": 0, "extensions": {"EXT_mesh_gpu_instancing": {}}}]}, "EXT_mesh_gpu_instancing"),
+    ],
+)
+def test_gltf_geometry_that_would_be_lost_is_refused_by_what_it_is(tmp_path, changes, word):
+    path = tmp_path / "a.glb"
+    path.write_bytes(glb_of(triangle_tree(**changes), TRIANGLE_BYTES))
+    assert word in refusal(path)
+
+
+def test_a_gltf_without_scenes_shows_its_roots(tmp_path):
+    path = tmp_path / "a.glb"
+    nodes = [{"name": "root", "translation": [1, 0, 0], "children": [1]}, {"name": "leaf", "mesh": 0}]
+    tree = triangle_tree(nodes=nodes)
+    del tree["scenes"]
+    path.write_bytes(glb_of(tree, TRIANGLE_BYTES))
+    (item,) = load_scene_objects(path)
+    assert item.name == "leaf"
+    assert item.transform[0, 3] == 1.0

@@ -47,8 +47,9 @@ OBJECT_LABELS = {SURFACE: "surface", INFLATED: "inflated"}
 
 RESOLUTIONS = (32, 64, 128, 256)
 MAX_PARAMETERS = 8_000_000
-MAX_ACTIVATION_BYTES = 3 * 2**30
-"""Largest intermediate result of decoding one mesh; the paper's widest network at 256 needs 0.8 GiB."""
+MAX_ACTIVATION_BYTES = 2**30
+"""Largest intermediate result of decoding one mesh; the paper's widest network at 256 needs 0.8 GiB. Three of
+them are alive at a time."""
 
 LATENT_POSITIONS = LATENT_RESOLUTION**3
 

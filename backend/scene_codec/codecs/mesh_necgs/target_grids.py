@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zlib
 from collections.abc import Sequence
@@ -149,7 +150,8 @@ def fit_targets(
                 failures.append(ObjectFailure(name=job.name, reason=f"no distance grid: {outcome.failure}"))
             else:
                 results[job.index] = outcome.result
-                cache.put(job.key, outcome.result)
+                with contextlib.suppress(OSError):  # without a cache the next run fits once more
+                    cache.put(job.key, outcome.result)
             progress.update((len(results) + len(failures)) / len(jobs), job.name)
     grids = TargetGrids(folder)
     shape = (resolution, resolution, resolution, 4 if deformation else 1)

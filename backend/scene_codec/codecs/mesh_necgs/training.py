@@ -9,6 +9,8 @@ latents --round--> decoder(round(weights)) --> grid --> distortion  \\
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 import time
 from collections.abc import Sequence
@@ -18,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from scene_codec.bitstream import write_atomically
 from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
 from scene_codec.codecs.mesh_necgs.model import SetModel
 from scene_codec.codecs.mesh_necgs.supervision import Supervision
@@ -190,13 +193,18 @@ class Trainer:
             "order": self._order,
             "step": self._step,
         }
-        temporary = path.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(path)
+        stream = io.BytesIO()
+        torch.save(state, stream)
+        content = stream.getvalue()
+        write_atomically(path, [hashlib.blake2b(content).digest(), content])
 
     def _restore(self, path: Path) -> None:
-        """Go back to what `_save` wrote."""
-        state = torch.load(path, weights_only=True)
+        """Go back to what `_save` wrote; a damaged file, as after a loss of power, is as good as none."""
+        raw = path.read_bytes()
+        content = raw[hashlib.blake2b().digest_size :]
+        if hashlib.blake2b(content).digest() != raw[: len(raw) - len(content)]:
+            return
+        state = torch.load(io.BytesIO(content), weights_only=True)
         self._model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._supervision.restore(state["supervision"])
