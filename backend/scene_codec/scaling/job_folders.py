@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+import filelock
 
 from scene_codec.errors import SceneCodecError
 from scene_codec.scaling.cache import CACHE_VARIABLE, default_cache_folder
@@ -37,39 +38,18 @@ def job_folder(key: str, root: Path | None = None) -> Iterator[Path]:
             f"{CACHE_VARIABLE} to a folder that can be written."
         ) from error
     _remove_abandoned(base)
-    lock = folder / _LOCK
-    if not _take(lock):
+    lock = filelock.FileLock(folder / _LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
         with tempfile.TemporaryDirectory(prefix="second-", dir=base) as other:
             yield Path(other)
         return
     try:
         yield folder
-    except BaseException:
-        lock.unlink(missing_ok=True)
-        raise
+    finally:
+        lock.release()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _take(lock: Path) -> bool:
-    """Mark a folder as ours; False when a living process has it."""
-    with contextlib.suppress(OSError, ValueError):
-        if _alive(int(lock.read_text())):
-            return False
-    lock.write_text(str(os.getpid()))
-    return True
-
-
-def _alive(pid: int) -> bool:
-    """Tell whether a process is running."""
-    if os.name == "nt":
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _remove_abandoned(base: Path) -> None:

@@ -1,6 +1,8 @@
 """A job finds what its interrupted run left, and leaves nothing when it is done."""
 
 import os
+import subprocess
+import sys
 import time
 
 import pytest
@@ -38,17 +40,19 @@ def test_a_second_run_of_the_same_job_gets_a_folder_of_its_own(tmp_path):
     assert jobs_in(tmp_path) == []
 
 
-def test_the_folder_of_a_dead_process_is_taken_over(tmp_path):
-    dead = os.fork() if hasattr(os, "fork") else None
-    if dead == 0:
-        os._exit(0)
-    if dead is None:
-        pytest.skip("needs POSIX to make a process number that is no longer in use")
-    os.waitpid(dead, 0)
-    folder = tmp_path / "jobs" / KEY
-    folder.mkdir(parents=True)
-    (folder / "in-use").write_text(str(dead))
-    (folder / "checkpoint").write_text("half")
+def test_the_folder_of_a_killed_process_is_taken_over(tmp_path):
+    holder = [
+        sys.executable, "-c",
+        "import pathlib, sys, time; from scene_codec.scaling.job_folders import job_folder\n"
+        f"with job_folder({KEY!r}, pathlib.Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'checkpoint').write_text('half'); print('ready', flush=True); time.sleep(600)",
+        str(tmp_path),
+    ]  # fmt: skip
+    with subprocess.Popen(holder, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline().strip() == b"ready"
+        with job_folder(KEY, tmp_path) as other:
+            assert not (other / "checkpoint").exists()
+        process.kill()
     with job_folder(KEY, tmp_path) as found:
         assert (found / "checkpoint").exists()
 
