@@ -87,16 +87,6 @@ def read_chunk(reader: VdbReader, storage: ValueStorage, count: int) -> bytes:
     return values
 
 
-def skip_chunk(reader: VdbReader, storage: ValueStorage, count: int) -> None:
-    """Go past `count` stored values."""
-    if storage.half and count == 0:
-        return
-    if storage.flags & (ZIP | BLOSC):
-        reader.skip(abs(reader.int64()))
-    else:
-        reader.skip(storage.byte_count(count))
-
-
 def chunk_bytes(data: bytes | memoryview, storage: ValueStorage) -> bytes:
     """Return values as they are stored, compressed if that makes them smaller."""
     if storage.half and not data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,15 @@ from numpy.typing import NDArray
 
 from scene_codec.volumes.vdb_compression import bits_of
 from scene_codec.volumes.vdb_stream import GridRefusedError, VdbReader
-from scene_codec.volumes.vdb_tree import LEAF_SIDE, UPPER_SIDE, Box, VdbTree, active_box, read_node_tiles
+from scene_codec.volumes.vdb_tree import (
+    LEAF_SIDE,
+    UPPER_SIDE,
+    Box,
+    VdbTree,
+    active_box,
+    active_tile_voxels,
+    read_node_tiles,
+)
 
 MAX_BOX_VOXELS = 2**31
 """Voxels of the largest box that is filled, counted in whole leaves."""
@@ -17,15 +26,29 @@ MAX_BOX_VOXELS = 2**31
 MAX_FILE_BYTES = 2**34
 """Bytes of all boxes of a file together."""
 
+_LARGE_BYTES = 2**29
+_EMPTIEST = 1000
+"""A large box is filled only if at least one voxel in so many is stored or in an active tile. Zeroes do not
+count as filled: they take no memory."""
+
+_CHECKED_FIRST_BYTES = 2**26
+_MOSTLY_EMPTY = 16
+"""A box with less than one stored voxel in so many may be the work of a damaged byte, so that all values are
+read once before the box is allocated; next to filling it that takes no time."""
+
 
 @dataclass(frozen=True)
 class DenseBox:
-    """A tree as arrays: (x, y, z) or (x, y, z, channels) values, (x, y, z) active, None when all are."""
+    """A tree as arrays: (x, y, z) or (x, y, z, channels) values, (x, y, z) active, None when all are.
+
+    allocated : bytes of the arrays, which are views of arrays of whole leaves
+    """
 
     values: NDArray[np.generic]
     active: NDArray[np.bool_] | None
     corner: tuple[int, int, int]
     background: tuple[float, ...]
+    allocated: int
 
 
 def fill_box(reader: VdbReader, tree: VdbTree, name: str, budget: int) -> DenseBox:
@@ -39,10 +62,13 @@ def fill_box(reader: VdbReader, tree: VdbTree, name: str, budget: int) -> DenseB
     background = tuple(tree.storage.background.tolist())
     if box is None:
         canvas = _Canvas(tree, (np.zeros(3, np.int64), np.zeros(3, np.int64)))
-        return DenseBox(canvas.values, None, (0, 0, 0), background)
+        return DenseBox(canvas.values, None, (0, 0, 0), background, 0)
     low, high = box
     aligned = (low // LEAF_SIDE * LEAF_SIDE, -(-high // LEAF_SIDE) * LEAF_SIDE)
-    _check_size(tree, aligned, high - low, name, budget)
+    allocated = _checked_size(tree, aligned, high - low, name, budget)
+    if allocated > _CHECKED_FIRST_BYTES and _voxel_count(high - low) > _MOSTLY_EMPTY * tree.leaf_voxels:
+        for _ in tree.leaf_values(reader):
+            pass
     try:
         canvas = _Canvas(tree, aligned)
     except MemoryError as error:
@@ -52,15 +78,15 @@ def fill_box(reader: VdbReader, tree: VdbTree, name: str, budget: int) -> DenseB
     canvas.paint_tiles(reader)
     canvas.paint_leaves(reader)
     inside = tuple(slice(a, b) for a, b in zip(low - aligned[0], high - aligned[0], strict=True))
-    active = canvas.active[inside]
+    all_active = tree.active_leaf_voxels + active_tile_voxels(tree) == _voxel_count(high - low)
+    active = None if all_active else canvas.active[inside]
     corner = tuple(low.tolist())
-    return DenseBox(canvas.values[inside], None if active.all() else active, corner, background)
+    return DenseBox(canvas.values[inside], active, corner, background, allocated)
 
 
-def _check_size(tree: VdbTree, aligned: Box, shape: NDArray[np.int64], name: str, budget: int) -> None:
-    voxels = 1
-    for side in (aligned[1] - aligned[0]).tolist():
-        voxels *= side
+def _checked_size(tree: VdbTree, aligned: Box, shape: NDArray[np.int64], name: str, budget: int) -> int:
+    """Return the bytes that a box takes. Raises `GridRefusedError` when it is too large or too empty."""
+    voxels = _voxel_count(aligned[1] - aligned[0])
     needed = voxels * (tree.storage.value_type.size + 1)
     if voxels > MAX_BOX_VOXELS:
         raise GridRefusedError(
@@ -72,6 +98,21 @@ def _check_size(tree: VdbTree, aligned: Box, shape: NDArray[np.int64], name: str
             f"grid '{name}' of {_shape(shape)} voxels takes {needed} bytes and {budget} are left of the "
             f"{MAX_FILE_BYTES} for a file; split the file"
         )
+    filled = tree.storage.background.view(np.uint8).any()
+    if (
+        filled
+        and needed > _LARGE_BYTES
+        and voxels > _EMPTIEST * (tree.leaf_voxels + active_tile_voxels(tree))
+    ):
+        raise GridRefusedError(
+            f"grid '{name}' of {_shape(shape)} voxels is almost empty; split it into its parts"
+        )
+    return needed
+
+
+def _voxel_count(shape: NDArray[np.int64]) -> int:
+    """Return the product of three sides that may be too large for 64 bits."""
+    return math.prod(shape.tolist())
 
 
 def _shape(shape: NDArray[np.int64]) -> str:

@@ -240,7 +240,7 @@ class _Loading:
         finally:
             if not self._header.has_offsets:
                 _pass_values(self._reader, tree)
-        self._budget -= box.values.nbytes
+        self._budget -= box.allocated
         self._boxes[head.descriptor.unique_name] = (head.info.grid_type, box)
         return box
 

@@ -24,7 +24,6 @@ from scene_codec.volumes.vdb_compression import (
     chunk_bytes,
     mask_bytes,
     read_chunk,
-    skip_chunk,
 )
 from scene_codec.volumes.vdb_stream import VdbReader
 
@@ -65,7 +64,7 @@ def read_leaf_values(
             spare_buffers = reader.byte() - 1
             chunks.append(read_chunk(reader, storage, LEAF_VOXELS))
             for _ in range(spare_buffers):
-                skip_chunk(reader, storage, LEAF_VOXELS)
+                read_chunk(reader, storage, LEAF_VOXELS)
     return _combined(storage, active, inactive, b"".join(chunks))
 
 
@@ -84,16 +83,16 @@ def read_tile_values(
     return values.reshape(count, -1)
 
 
-def skip_tile_values(
+def check_tile_values(
     reader: VdbReader, storage: ValueStorage, active: NDArray[np.bool_], children: NDArray[np.bool_]
 ) -> bool:
-    """Go past the values of one internal node; tell whether all its inactive ones are the background."""
+    """Go past the values of one internal node, sound ones; tell if all inactive ones are the background."""
     if not storage.selective:
-        skip_chunk(reader, storage, int(np.count_nonzero(~children)))
+        read_chunk(reader, storage, int(np.count_nonzero(~children)))
         return False
     inactive = _blank(storage, 1, len(active))
     stored = _read_inactive(reader, storage, inactive, 0, int(np.count_nonzero(active)))
-    skip_chunk(reader, storage, stored)
+    read_chunk(reader, storage, stored)
     plain = not inactive.everything[0] and not inactive.selection.any()
     return bool(plain and not differ(inactive.first[0], storage.background))
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from scene_codec.volumes.vdb_compression import ValueStorage, bits_of
 from scene_codec.volumes.vdb_node_values import (
     LEAF_MASK_BYTES,
+    LEAF_VOXELS,
+    check_tile_values,
     differ,
     read_leaf_values,
     read_tile_values,
-    skip_tile_values,
 )
 from scene_codec.volumes.vdb_stream import VdbReader
 from scene_codec.volumes.vdb_value_types import VdbValueType
@@ -30,6 +31,8 @@ LOWER_WIDTH, UPPER_WIDTH = LOWER_SIDE // LEAF_SIDE, UPPER_SIDE // LOWER_SIDE
 """Children along a node."""
 
 _LEAVES_AT_ONCE = 4096
+
+_BITS_SET = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1, dtype=np.uint8)
 
 Box = tuple[NDArray[np.int64], NDArray[np.int64]]
 """First lattice index of a box and the first one after it, (3,) each."""
@@ -76,6 +79,16 @@ class VdbTree:
     leaf_origins: NDArray[np.int64]
     leaf_masks: NDArray[np.uint8]
     leaves_position: int
+
+    @property
+    def leaf_voxels(self) -> int:
+        """Voxels of all leaves."""
+        return LEAF_VOXELS * len(self.leaf_masks)
+
+    @property
+    def active_leaf_voxels(self) -> int:
+        """Active voxels of all leaves."""
+        return int(_BITS_SET[self.leaf_masks].sum(dtype=np.int64))
 
     def leaf_values(self, reader: VdbReader) -> Iterator[tuple[slice, NDArray[np.generic]]]:
         """Yield leaves, some thousands at once, with their values (n, 512, channels), in file order."""
@@ -138,7 +151,7 @@ class _Topology:
         masks = self._reader.take(2 * width**3 // 8)
         children, active = bits_of(np.frombuffer(masks, np.uint8).reshape(2, -1))
         position = self._reader.position
-        plain = skip_tile_values(self._reader, self._storage, active, children)
+        plain = check_tile_values(self._reader, self._storage, active, children)
         if not plain or active.any():
             self.tile_nodes.append(TileNode(origin, side, width, masks, position))
         offsets = np.flatnonzero(children)
@@ -155,6 +168,15 @@ def read_node_tiles(
     told = ~children & (active | differ(values, tree.storage.background))
     offsets = np.flatnonzero(told)
     return node.origin + node.tile_side * _places(offsets, node.width), values[told], active[told]
+
+
+def active_tile_voxels(tree: VdbTree) -> int:
+    """Return how many voxels are in active tiles."""
+    count = UPPER_SIDE**3 * int(np.count_nonzero(tree.root_tiles.active))
+    for node in tree.tile_nodes:
+        children, active = bits_of(np.frombuffer(node.masks, np.uint8).reshape(2, -1))
+        count += node.tile_side**3 * int(np.count_nonzero(active & ~children))
+    return count
 
 
 def active_box(tree: VdbTree) -> Box | None:

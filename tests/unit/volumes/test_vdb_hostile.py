@@ -11,7 +11,7 @@ import vdb_bytes as made
 from vdb_bytes import ACTIVE_MASK, BLOSC, LEAF, LOWER, UPPER, ZIP, Grid
 
 from scene_codec.errors import UnsupportedSceneError
-from scene_codec.volumes import vdb_file
+from scene_codec.volumes import vdb_dense, vdb_file
 from scene_codec.volumes.vdb_file import list_vdb_grids, load_vdb, save_vdb
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 
@@ -62,18 +62,19 @@ def test_a_truncated_file_is_refused_at_every_length(tmp_path, compression):
     data = small_file(tmp_path, compression)
     path = tmp_path / "short.vdb"
     # Masks are most of the file, so every seventh length cuts every field somewhere.
-    for length in [*range(0, 400), *range(400, len(data), 97), *range(len(data) - 100, len(data))]:
+    for length in [*range(0, 400), *range(400, len(data), 197), *range(len(data) - 100, len(data))]:
         path.write_bytes(data[:length])
         with pytest.raises(UnsupportedSceneError, match=r"short\.vdb"):
             load_vdb(path)
 
 
 @pytest.mark.parametrize("compression", ["zip", "blosc", "none"])
-def test_a_flipped_byte_is_refused_or_read_as_other_values(tmp_path, compression):
+def test_a_flipped_byte_is_refused_or_read_as_other_values(tmp_path, monkeypatch, compression):
+    monkeypatch.setattr(vdb_dense, "MAX_BOX_VOXELS", 2**20)  # large boxes only take time here
     data = bytearray(small_file(tmp_path, compression))
     path = tmp_path / "flipped.vdb"
     generator = np.random.default_rng(1)
-    for place in {*range(300), *generator.integers(0, len(data), 500).tolist()}:
+    for place in {*range(300), *generator.integers(0, len(data), 300).tolist()}:
         damaged = data.copy()
         damaged[place] ^= int(generator.integers(1, 256))
         path.write_bytes(damaged)
@@ -193,7 +194,7 @@ def scattered(background: float, last: bytes) -> bytes:
 
 
 def test_a_large_box_of_nothing_but_background_is_refused(refuse):
-    assert "almost nothing but background" in refuse(scattered(0.5, FLOAT.pack(1.0)))
+    assert "almost empty" in refuse(scattered(0.5, FLOAT.pack(1.0)))
 
 
 def test_values_are_checked_before_a_large_box_is_made(refuse):
