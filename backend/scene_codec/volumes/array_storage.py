@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -92,34 +93,51 @@ def read_into(stream: BinaryIO, values: NDArray[np.generic]) -> bool:
 
 def slabs(values: NDArray[np.generic], limit: int = SLAB_BYTES) -> Iterator[NDArray[np.generic]]:
     """Yield views of at most `limit` bytes that cover the array once, in the order it lies in memory."""
-    if values.nbytes <= limit or max(values.shape) == 1:
-        yield values
-        return
-    strides = [
-        abs(stride) if length > 1 else -1 for stride, length in zip(values.strides, values.shape, strict=True)
-    ]
-    axis = strides.index(max(strides))
-    yield from _along(values, axis, limit)
+    return _releasing(values, _pieces(values, limit, ordered=False))
 
 
 def ordered_slabs(values: NDArray[np.generic], limit: int = SLAB_BYTES) -> Iterator[NDArray[np.generic]]:
     """Yield views of at most `limit` bytes whose C orders, one after the other, are that of the array."""
-    longer = [axis for axis, length in enumerate(values.shape) if length > 1]
-    if values.nbytes <= limit or not longer:
+    return _releasing(values, _pieces(values, limit, ordered=True))
+
+
+def release(values: NDArray[np.generic]) -> None:
+    """Let the system take back the memory of a mapped array; its values stay as they are.
+
+    The system would do so when it runs short; until then they count as memory of this process.
+    """
+    base: object = values
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(base, "madvise"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def _releasing(
+    values: NDArray[np.generic], pieces: Iterator[NDArray[np.generic]]
+) -> Iterator[NDArray[np.generic]]:
+    """Yield the pieces of an array, which is released each time as much as may lie in memory was visited."""
+    visited = 0
+    for piece in pieces:
+        yield piece
+        visited += piece.nbytes
+        if visited > LARGEST_IN_MEMORY:
+            release(values)
+            visited = 0
+
+
+def _pieces(values: NDArray[np.generic], limit: int, *, ordered: bool) -> Iterator[NDArray[np.generic]]:
+    """Yield slabs across the first axis, or the one whose steps are longest, cut again while too large."""
+    axes = [axis for axis, length in enumerate(values.shape) if length > 1]
+    if values.nbytes <= limit or not axes:
         yield values
         return
-    yield from _along(values, longer[0], limit, ordered=True)
-
-
-def _along(
-    values: NDArray[np.generic], axis: int, limit: int, *, ordered: bool = False
-) -> Iterator[NDArray[np.generic]]:
-    """Yield the slabs of an array cut along one axis, each piece cut further where it is still too large."""
+    axis = axes[0] if ordered else max(axes, key=lambda axis: abs(values.strides[axis]))
     length = values.shape[axis]
     count = max(1, limit * length // values.nbytes)
-    again = ordered_slabs if ordered else slabs
     for start in range(0, length, count):
-        yield from again(values[(slice(None),) * axis + (slice(start, start + count),)], limit)
+        part = values[(slice(None),) * axis + (slice(start, start + count),)]
+        yield from _pieces(part, limit, ordered=ordered)
 
 
 def stored_bytes(values: NDArray[np.generic], dtype: np.dtype[np.generic]) -> Iterator[memoryview]:

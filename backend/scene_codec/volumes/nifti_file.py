@@ -229,13 +229,13 @@ def _set_storage(header: Header, grid: VolumeGrid, colours: int) -> None:
     x, y, z = grid.shape
     channels = 1 if colours else grid.channels
     sizes = [x, y, z, 1, channels, 1, 1]
-    axes = 5 if channels > 1 else 3
-    header["dim"] = [max(axes, int(cast(int, grid.metadata.get(_AXES, 0)))), *sizes]
+    used = max((axis for axis, size in enumerate(sizes, 1) if size > 1), default=1)
+    header["dim"] = [max(used, int(str(grid.metadata.get(_AXES, 3)))), *sizes]
     if colours:
         header["datatype"], header["bitpix"] = (128, 24) if colours == 3 else (2304, 32)
     else:
         header.set_data_dtype(grid.values.dtype)
-    if axes == 5:
+    if channels > 1:
         header["intent_code"] = _VECTOR_INTENT
 
 

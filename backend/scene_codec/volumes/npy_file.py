@@ -36,6 +36,9 @@ from scene_codec.volumes.volume import MetadataValue, VolumeGrid
 _FORTRAN = "npy:fortran_order"
 _KEY = "npz:key"
 _STORED = "npz:stored"
+_GIVEN = "npz:given"
+"""Metadata: which of spacing and origin the archive has, even where they are 1 and 0."""
+
 _NOTE = "npz:"
 _GEOMETRY = ("spacing", "spacing_zyx", "origin", "to_object", UNITS)
 _LARGEST_NOTE = 64 * 1024
@@ -86,6 +89,9 @@ def load_npz(path: Path) -> VolumeGrid:
         }
         values, metadata = _read_member(path, archive, members[key])
     metadata[_KEY] = key
+    given = " ".join(name for name in ("spacing", "origin") if name in notes)
+    if given:
+        metadata[_GIVEN] = given
     if members[key].compress_type == zipfile.ZIP_STORED:
         metadata[_STORED] = True
     if "spacing_zyx" in notes:
@@ -107,17 +113,9 @@ def save_npz(grid: VolumeGrid, path: Path) -> None:
     arrays = {
         name.removeprefix(_NOTE): np.asarray(value)
         for name, value in metadata.items()
-        if name.startswith(_NOTE) and name not in (_KEY, _STORED)
+        if name.startswith(_NOTE) and name not in (_KEY, _STORED, _GIVEN)
     }
-    spacing = plain_spacing(grid.to_object)
-    if spacing is None:
-        arrays["to_object"] = grid.to_object
-    elif not turned:
-        arrays["spacing"] = np.asarray(spacing)
-    if turned:
-        arrays["spacing_zyx"] = np.asarray((spacing or (1.0, 1.0, 1.0))[::-1])
-    if spacing is not None and grid.to_object[:3, 3].any():
-        arrays["origin"] = grid.to_object[:3, 3]
+    arrays |= _placing_arrays(grid, turned)
     if UNITS in metadata:
         arrays[UNITS] = np.asarray(metadata[UNITS])
     method = zipfile.ZIP_STORED if metadata.get(_STORED) else zipfile.ZIP_DEFLATED
@@ -128,6 +126,22 @@ def save_npz(grid: VolumeGrid, path: Path) -> None:
         for name, array in sorted(arrays.items()):
             with _new_member(archive, name, zipfile.ZIP_STORED) as member:
                 _write_array(member, array, array.dtype, False)
+
+
+def _placing_arrays(grid: VolumeGrid, turned: bool) -> dict[str, NDArray[Any]]:
+    """Return spacing and origin, or `to_object`, as far as they say something or the source had them."""
+    given = str(grid.metadata.get(_GIVEN, "")).split()
+    spacing, origin = plain_spacing(grid.to_object), grid.to_object[:3, 3]
+    arrays: dict[str, NDArray[Any]] = {}
+    if turned:
+        arrays["spacing_zyx"] = np.asarray((spacing or (1.0, 1.0, 1.0))[::-1])
+    if spacing is None:
+        return arrays | {"to_object": grid.to_object}
+    if not turned and ("spacing" in given or spacing != (1.0, 1.0, 1.0)):
+        arrays["spacing"] = np.asarray(spacing)
+    if "origin" in given or origin.any():
+        arrays["origin"] = origin
+    return arrays
 
 
 def _read_array_header(path: Path, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -36,7 +36,7 @@ from scene_codec.volumes.volume import VALUE_TYPES, MetadataValue, VolumeGrid
 _OTHER_FIELDS = "raw:fields"
 _LARGEST_HEADER = 1 << 20
 _STEP = r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
-_NAME = re.compile(rf".+_(\d+)x(\d+)x(\d+)_(?:{_STEP}x{_STEP}x{_STEP}_)?([a-z]+\d*)", re.IGNORECASE)
+_NAME = re.compile(rf".+?_(\d+)x(\d+)x(\d+)_(?:{_STEP}x{_STEP}x{_STEP}_)?([a-z]+\d*)", re.IGNORECASE)
 
 Triple = tuple[float, float, float]
 Row = tuple[float, float, float, float]

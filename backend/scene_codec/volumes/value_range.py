@@ -35,15 +35,17 @@ def value_range(grid: VolumeGrid) -> ValueRange:
     highs: list[float | int] = []
     nan = positive = negative = 0
     for slab in slabs(grid.values):
-        if slab.dtype.kind == "f":
-            finite = np.isfinite(slab)
-            if not finite.all():
-                odd = slab[~finite]
-                nan += int(np.isnan(odd).sum())
-                positive += int((odd == np.inf).sum())
-                negative += int((odd == -np.inf).sum())
-                slab = slab[finite]
-        if slab.size:
-            lows.append(slab.min().item())
-            highs.append(slab.max().item())
+        low, high = slab.min(), slab.max()
+        if not (
+            np.isfinite(low) and np.isfinite(high)
+        ):  # NaN is both, so that all is well when they are finite
+            nan += int(np.isnan(slab).sum())
+            positive += int((slab == np.inf).sum())
+            negative += int((slab == -np.inf).sum())
+            finite = slab[np.isfinite(slab)]
+            if not finite.size:
+                continue
+            low, high = finite.min(), finite.max()
+        lows.append(low.item())
+        highs.append(high.item())
     return ValueRange(min(lows, default=None), max(highs, default=None), nan, positive, negative)

@@ -17,6 +17,7 @@ def range_of(values):
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_it_is_numpys_for_every_type_slab_size_and_layout(name, limit, order, monkeypatch):
     monkeypatch.setattr(array_storage.slabs, "__defaults__", (limit,))
+    monkeypatch.setattr(array_storage, "LARGEST_IN_MEMORY", 300)
     values = np.random.default_rng(3).integers(0, 100, (7, 8, 9)).astype(name).transpose(order)
     found = range_of(values)
     assert (found.minimum, found.maximum) == (values.min(), values.max())

@@ -77,6 +77,17 @@ def test_large_compressed_values_and_foreign_byte_orders_lie_in_a_temporary_file
     np.testing.assert_array_equal(values, VALUES)
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_values_stay_when_the_memory_of_a_mapped_volume_is_released(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(array_storage, "LARGEST_IN_MEMORY", 64)
+    save_volume(volume_of(), tmp_path / f"head{suffix}")
+    values = load_volume(tmp_path / f"head{suffix}").grids[0].values
+    array_storage.release(values[::2, 1:])
+    np.testing.assert_array_equal(values, VALUES)
+    array_storage.release(VALUES)
+    np.testing.assert_array_equal(values, VALUES)
+
+
 def test_values_that_exceed_the_room_for_temporary_files_are_refused_before_they_are_read(
     tmp_path, monkeypatch
 ):
