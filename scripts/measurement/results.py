@@ -33,9 +33,29 @@ MEASURES = {
     "f1_0010": "F1 0.01",
     "encode_seconds": "encode s / mesh",
     "decode_seconds": "decode s / mesh",
+    "mse": "MSE",
+    "psnr": "PSNR dB",
+    "active_psnr": "PSNR of active voxels dB",
+    "max_error": "largest error / range",
+    "bits_per_voxel": "bits / voxel",
+    "file_bytes": "file bytes",
     "left_out": "left out",
 }
 """Field of a row, and its heading. Distances are stored as they are and shown times 1000."""
+
+DIGITS = {
+    "normal_consistency": ".3f",
+    "f1_0005": ".3f",
+    "f1_0010": ".3f",
+    "encode_seconds": ".3g",
+    "decode_seconds": ".3g",
+    "mse": ".2e",
+    "psnr": ".2f",
+    "active_psnr": ".2f",
+    "max_error": ".3f",
+    "bits_per_voxel": ".3f",
+}
+"""How the figures of a field are written; those of others as whole numbers."""
 
 DISTANCES = (
     "chamfer",

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from scene_codec.codecs.volume_vae.tables import fitted_table
 from scene_codec.entropy.byte_fields import ByteReader, varint
-from scene_codec.entropy.fitting import fit_table, read_table
+from scene_codec.entropy.fitting import read_table
 from scene_codec.entropy.range_coding import (
     decode_symbols,
     decode_with_contexts,
@@ -49,8 +50,8 @@ def encode_classes(classes: Map) -> bytes:
         parts.append((fine[inside], parents[inside]))
     symbols = np.concatenate([levels[-1].ravel()[:0], *(values for values, _ in parts)])
     contexts = np.concatenate([levels[-1].ravel()[:0], *(parents for _, parents in parts)])
-    tables = [fit_table(symbols[contexts == parent]) for parent in range(1, top + 1)]
-    root_table = fit_table(levels[-1])
+    tables = [fitted_table(symbols[contexts == parent]) for parent in range(1, top + 1)]
+    root_table = fitted_table(levels[-1])
     streams = [encode_symbols([(levels[-1].ravel(), root_table)])]
     streams += [encode_with_contexts(values, parents - 1, tables) for values, parents in reversed(parts)]
     head = bytes([top]) + b"".join(table.description for table in [root_table, *tables])
@@ -83,7 +84,7 @@ def encode_means(means: Map, occupied: NDArray[np.bool_]) -> bytes:
     residuals = [_anchors(means).ravel()]
     residuals += [(means[step.target] - _predicted(means, step)).ravel() for step in _steps(means.shape)]
     symbols, contexts = np.concatenate(residuals), _mean_contexts(occupied)
-    tables = [fit_table(symbols[contexts == context]) for context in range(2 * _MEAN_LEVELS)]
+    tables = [fitted_table(symbols[contexts == context]) for context in range(2 * _MEAN_LEVELS)]
     stream = encode_with_contexts(symbols, contexts, tables)
     return b"".join(table.description for table in tables) + varint(len(stream)) + stream
 

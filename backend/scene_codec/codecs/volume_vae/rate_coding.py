@@ -22,8 +22,9 @@ from scene_codec.codecs.volume_vae.block_maps import (
     encode_classes,
     encode_means,
 )
+from scene_codec.codecs.volume_vae.tables import fitted_table
 from scene_codec.entropy.byte_fields import ByteReader, varint
-from scene_codec.entropy.fitting import fit_table, read_table
+from scene_codec.entropy.fitting import read_table
 from scene_codec.entropy.range_coding import decode_symbols, encode_symbols
 from scene_codec.errors import CorruptFileError
 from scene_codec.networks.block_vae import CORE_SIDE, RateBlockCoder
@@ -160,7 +161,7 @@ def _encode_latents(
         _places(np.bincount(classes, minlength=CLASS_COUNT), used, contexts),
     )
     groups = _groups(flat, places)
-    tables = [fit_table(group) for group in groups]
+    tables = [fitted_table(group) for group in groups]
     head = b"".join(varint(count) for count in used)
     present = [(group, table) for group, table in zip(groups, tables, strict=True) if group.size]
     mask = sum(1 << index for index, group in enumerate(groups) if group.size)
