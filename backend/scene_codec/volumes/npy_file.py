@@ -19,6 +19,7 @@ from scene_codec.errors import UnsupportedSceneError
 from scene_codec.volumes.array_storage import check_size, map_values, stored_bytes
 from scene_codec.volumes.dense_grid import (
     AXES,
+    ORIENTATION,
     UNITS,
     byte_order_metadata,
     checked_placement,
@@ -40,7 +41,7 @@ _GIVEN = "npz:given"
 """Metadata: which of spacing and origin the archive has, even where they are 1 and 0."""
 
 _NOTE = "npz:"
-_GEOMETRY = ("spacing", "spacing_zyx", "origin", "to_object", UNITS)
+_GEOMETRY = ("spacing", "spacing_zyx", "origin", "to_object", UNITS, ORIENTATION)
 _LARGEST_NOTE = 64 * 1024
 """Bytes of an array in an archive that is kept as metadata."""
 
@@ -97,8 +98,7 @@ def load_npz(path: Path) -> VolumeGrid:
     if "spacing_zyx" in notes:
         metadata[AXES] = "zyx"
         values = reversed_axes(values)
-    if UNITS in notes:
-        metadata[UNITS] = str(notes[UNITS])
+    metadata |= {name: str(notes[name]) for name in (UNITS, ORIENTATION) if name in notes}
     for name, note in sorted(notes.items()):
         value = _as_metadata(note)
         if name not in _GEOMETRY and value is not None:
@@ -116,8 +116,7 @@ def save_npz(grid: VolumeGrid, path: Path) -> None:
         if name.startswith(_NOTE) and name not in (_KEY, _STORED, _GIVEN)
     }
     arrays |= _placing_arrays(grid, turned)
-    if UNITS in metadata:
-        arrays[UNITS] = np.asarray(metadata[UNITS])
+    arrays |= {name: np.asarray(metadata[name]) for name in (UNITS, ORIENTATION) if name in metadata}
     method = zipfile.ZIP_STORED if metadata.get(_STORED) else zipfile.ZIP_DEFLATED
     values = reversed_axes(grid.values) if turned else grid.values
     with open_atomically(path) as stream, zipfile.ZipFile(stream, "w") as archive:

@@ -20,6 +20,7 @@ from scene_codec.errors import UnsupportedSceneError
 from scene_codec.volumes.array_storage import map_values, stored_bytes
 from scene_codec.volumes.dense_grid import (
     BYTE_ORDER,
+    ORIENTATION,
     UNITS,
     checked_placement,
     checked_shape,
@@ -60,6 +61,7 @@ class RawHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: Triple = (0.0, 0.0, 0.0)
     to_object: Rows | None = None
     units: str | None = None
+    orientation: str | None = None
 
 
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(RawHeader))
@@ -91,6 +93,8 @@ def load_raw(path: Path) -> VolumeGrid:
         metadata[BYTE_ORDER] = "big"
     if header.units is not None:
         metadata[UNITS] = header.units
+    if header.orientation is not None:
+        metadata[ORIENTATION] = header.orientation
     if others:
         metadata[_OTHER_FIELDS] = json.dumps(others)
     return dense_grid(reversed_axes(values), checked_placement(path, matrix), metadata)
@@ -123,7 +127,7 @@ def _header_of(grid: VolumeGrid) -> RawHeader:
     """Return the description of a grid."""
     spacing = plain_spacing(grid.to_object)
     x, y, z, *_ = grid.values.shape
-    units = grid.metadata.get(UNITS)
+    units, orientation = grid.metadata.get(UNITS), grid.metadata.get(ORIENTATION)
     rows = cast(Rows | None, None if spacing is not None else tuple(map(tuple, grid.to_object.tolist())))
     return RawHeader(
         shape=(x, y, z),
@@ -134,6 +138,7 @@ def _header_of(grid: VolumeGrid) -> RawHeader:
         origin=(0.0, 0.0, 0.0) if rows else cast(Triple, tuple(grid.to_object[:3, 3].tolist())),
         to_object=rows,
         units=None if units is None else str(units),
+        orientation=None if orientation is None else str(orientation),
     )
 
 
