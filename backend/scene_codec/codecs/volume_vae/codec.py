@@ -1,0 +1,104 @@
+"""The block VAE as a codec of volumes. Imports torch only when it encodes or decodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from scene_codec.codecs.volume_vae import syntax
+from scene_codec.codecs.volume_vae.config import (
+    CODEC_NAME,
+    DEFAULT_PRESET,
+    PRESETS,
+    VolumeVaeSettings,
+    settings_for,
+)
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
+from scene_codec.reports import CodecInfo, ObjectFailure
+
+if TYPE_CHECKING:
+    import torch
+
+    from scene_codec.bitstream import Section
+    from scene_codec.codecs.contract import JobContext
+    from scene_codec.codecs.volume_vae.model import BlockModel
+    from scene_codec.progress import Progress
+    from scene_codec.volumes.volume import VolumeObject
+
+    CodedVolumes = tuple[
+        tuple[Section, ...], list[tuple[VolumeObject, tuple[Section, ...]]], list[ObjectFailure]
+    ]
+
+
+class VolumeVaeCodec:
+    """Blocks of 8 x 8 x 8 voxels as latents of a network that ships with the package or lies in the file."""
+
+    info = CodecInfo(
+        name=CODEC_NAME,
+        summary="Volumes as blocks of latents (after Neural volume compression, 2023), any value type",
+        default_preset=DEFAULT_PRESET,
+        presets={name: explanation for name, (explanation, _) in PRESETS.items()},
+    )
+    payload_version = syntax.PAYLOAD_VERSION
+    shared_labels: Mapping[int, str] = syntax.SHARED_LABELS
+    object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
+
+    def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> VolumeVaeSettings:
+        """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
+        base = msgspec.to_builtins(settings_for(preset))
+        unknown = sorted(set(overrides) - set(base))
+        if unknown:
+            raise InvalidRequestError(
+                f"{CODEC_NAME} has no setting '{unknown[0]}'. Its settings are: {', '.join(base)}."
+            )
+        try:
+            return msgspec.convert({**base, **overrides}, VolumeVaeSettings)
+        except msgspec.ValidationError as error:
+            raise InvalidRequestError(f"A setting of {CODEC_NAME} is wrong: {error}.") from error
+
+    def encode(
+        self, volumes: Sequence[VolumeObject], settings: VolumeVaeSettings, context: JobContext
+    ) -> CodedVolumes:
+        """Return shared sections, each volume with its own ones, and the volumes that could not be coded.
+
+        Raises `UnsupportedSceneError` when none could, `InvalidRequestError` for the model, `Cancelled`.
+        """
+        from scene_codec.codecs.volume_vae.encoder import encode_volume, model_sections
+        from scene_codec.codecs.volume_vae.model import load_model
+
+        model = load_model(settings.model)
+        shared = model_sections(model)
+        model.to(context.device)
+        coded: list[tuple[VolumeObject, tuple[Section, ...]]] = []
+        failures: list[ObjectFailure] = []
+        for index, volume in enumerate(volumes):
+            part = context.progress.part(index / len(volumes), (index + 1) / len(volumes), volume.name)
+            try:
+                coded.append((volume, encode_volume(volume, settings, model, part)))
+            except UnsupportedSceneError as problem:
+                failures.append(ObjectFailure(name=volume.name, reason=str(problem)))
+        if not coded:
+            reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
+            raise UnsupportedSceneError(f"No volume could be encoded. {reasons}".rstrip())
+        return shared, coded, failures
+
+    def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> VolumeVaeDecoder:
+        """Return the decoder of a file. Raises `CorruptFileError`, `UnsupportedVersionError`."""
+        from scene_codec.codecs.volume_vae.decoder import model_of
+
+        return VolumeVaeDecoder(model_of(shared, device))
+
+
+class VolumeVaeDecoder:
+    """Decodes the volumes of one file, any one without the others."""
+
+    def __init__(self, model: BlockModel) -> None:
+        self._model = model
+
+    def decode(self, sections: Mapping[int, bytes], progress: Progress, name: str = "") -> VolumeObject:
+        """Return a volume. Raises `CorruptFileError`, `Cancelled`."""
+        from scene_codec.codecs.volume_vae.decoder import decode_volume
+
+        return decode_volume(sections, self._model, progress, name)
