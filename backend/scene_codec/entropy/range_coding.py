@@ -12,7 +12,7 @@ docs/FORMAT.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import constriction
@@ -43,7 +43,7 @@ def encode_symbols(parts: Sequence[tuple[NDArray[np.integer], SymbolTable]]) -> 
     """
     encoder = _queue.RangeEncoder()
     for symbols, table in parts:
-        _encode_part(encoder, np.asarray(symbols).ravel(), table)
+        _encode_part(encoder, np.asarray(symbols).ravel(), table, _model(table))
     return _shortest_bytes(encoder)
 
 
@@ -53,11 +53,9 @@ def decode_symbols(data: bytes, parts: Sequence[tuple[int, SymbolTable]]) -> lis
     Allocates in proportion to these counts, whatever the data. Raises `CorruptFileError` when `data` is not
     exactly what `encode_symbols` makes of some symbols.
     """
-    padding = bytes(-len(data) % _WORD_BYTES)
-    words = np.frombuffer(data + padding, dtype=">u4").astype(np.uint32)
-    decoder = _queue.RangeDecoder(words)
+    decoder = _decoder_of(data)
     try:
-        arrays = [_decode_part(decoder, count, table) for count, table in parts]
+        arrays = [_decode_part(decoder, count, table, _model(table)) for count, table in parts]
     except AssertionError as error:
         raise CorruptFileError("A range-coded stream is damaged: it stands for no symbols.") from error
     tables = [table for _, table in parts]
@@ -66,6 +64,44 @@ def decode_symbols(data: bytes, parts: Sequence[tuple[int, SymbolTable]]) -> lis
             f"A range-coded stream of {len(data)} bytes is damaged: it is not what its symbols are coded to."
         )
     return arrays
+
+
+class SymbolEncoder:
+    """Codes symbols piece by piece, for models whose contexts depend on the pieces before."""
+
+    def __init__(self, tables: Sequence[SymbolTable]) -> None:
+        self._tables = tables
+        self._models = [_model(table) for table in tables]
+        self._encoder = _queue.RangeEncoder()
+
+    def put(self, symbols: NDArray[np.integer], contexts: NDArray[np.integer]) -> None:
+        """Code one piece (n,); each symbol with the table that its context (n,) selects."""
+        for context, group in _groups(contexts, len(self._tables)):
+            _encode_part(self._encoder, symbols[group], self._tables[context], self._models[context])
+
+    def finish(self) -> bytes:
+        """Return the stream of all pieces, of the shortest spelling."""
+        return _shortest_bytes(self._encoder)
+
+
+class SymbolDecoder:
+    """Reads what a `SymbolEncoder` wrote, in the same pieces."""
+
+    def __init__(self, data: bytes, tables: Sequence[SymbolTable]) -> None:
+        self._tables = tables
+        self._models = [_model(table) for table in tables]
+        self._decoder = _decoder_of(data)
+
+    def take(self, contexts: NDArray[np.integer]) -> NDArray[np.int32]:
+        """Return the next piece (n,), given the contexts it was coded with. Raises `CorruptFileError`."""
+        symbols = np.zeros(contexts.size, np.int32)
+        try:
+            for context, group in _groups(contexts, len(self._tables)):
+                table, model = self._tables[context], self._models[context]
+                symbols[group] = _decode_part(self._decoder, len(group), table, model)
+        except AssertionError as error:
+            raise CorruptFileError("A range-coded stream is damaged: it stands for no symbols.") from error
+        return symbols
 
 
 def encode_with_contexts(
@@ -104,6 +140,24 @@ def _positions_by_context(contexts: NDArray[np.integer], count: int) -> list[NDA
     return np.split(order, np.cumsum(np.bincount(flat, minlength=count))[:-1]) if count else []
 
 
+def _groups(contexts: NDArray[np.integer], count: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Return every context that occurs and the positions where it does, both ascending."""
+    if contexts.size == 0:
+        return
+    counts = np.bincount(contexts, minlength=count)
+    if len(counts) > count:
+        raise ValueError(f"a context lies outside the {count} tables")
+    order = np.argsort(contexts, kind="stable")
+    ends = np.cumsum(counts)
+    for context in np.flatnonzero(counts):
+        yield int(context), order[ends[context] - counts[context] : ends[context]]
+
+
+def _decoder_of(data: bytes) -> Any:  # noqa: ANN401 - constriction has no type stubs
+    padding = bytes(-len(data) % _WORD_BYTES)
+    return _queue.RangeDecoder(np.frombuffer(data + padding, dtype=">u4").astype(np.uint32))
+
+
 def _model(table: SymbolTable) -> Any:  # noqa: ANN401 - constriction has no type stubs
     # constriction turns weights into probabilities by scaling and adding 1 to each; with these weights the
     # scale is exactly 1, so that its probabilities are the counts themselves (checked by a test against a
@@ -111,16 +165,14 @@ def _model(table: SymbolTable) -> Any:  # noqa: ANN401 - constriction has no typ
     return _models.Categorical((table.counts - 1).astype(np.float64), perfect=False)
 
 
-def _encode_part(encoder: Any, symbols: NDArray[np.integer], table: SymbolTable) -> None:  # noqa: ANN401
+def _encode_part(encoder: Any, symbols: NDArray[np.integer], table: SymbolTable, model: Any) -> None:  # noqa: ANN401
     if symbols.size == 0:
         return
     if int(symbols.min()) < SYMBOL_MIN or int(symbols.max()) > SYMBOL_MAX:
         raise ValueError("a symbol does not fit 32 bits")
     values = symbols.astype(np.int64)
     escaped = (values < table.low) | (values > table.high)
-    encoder.encode(
-        np.where(escaped, len(table.counts) - 1, values - table.low).astype(np.int32), _model(table)
-    )
+    encoder.encode(np.where(escaped, len(table.counts) - 1, values - table.low).astype(np.int32), model)
     if not escaped.any():
         return
     outside = values[escaped]
@@ -135,10 +187,10 @@ def _encode_part(encoder: Any, symbols: NDArray[np.integer], table: SymbolTable)
             encoder.encode(chunk.astype(np.int32), _models.Uniform(), sizes.astype(np.int32))
 
 
-def _decode_part(decoder: Any, count: int, table: SymbolTable) -> NDArray[np.int32]:  # noqa: ANN401
+def _decode_part(decoder: Any, count: int, table: SymbolTable, model: Any) -> NDArray[np.int32]:  # noqa: ANN401
     if count == 0:
         return np.zeros(0, np.int32)
-    indices: NDArray[np.int32] = decoder.decode(_model(table), count)
+    indices: NDArray[np.int32] = decoder.decode(model, count)
     values = indices.astype(np.int64) + table.low
     escaped = indices == len(table.counts) - 1
     if escaped.any():

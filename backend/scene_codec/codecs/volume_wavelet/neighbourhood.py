@@ -1,0 +1,176 @@
+"""What is known about a coefficient before it is coded: magnitudes around it, in its parent and its siblings.
+
+A band is coded in eight phases, the positions of equal parity (2 x 2 x 2), each phase at once. A coefficient
+then knows the neighbours of the phases before it. Magnitudes are eighths of octaves, so that all features are
+small integers whatever the step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_codec.volumes.lifting_wavelet import ORIENTATIONS, Shape
+
+Offset = tuple[int, int, int]
+Magnitudes = NDArray[np.uint8]
+
+PHASES: tuple[Offset, ...] = (
+    (0, 0, 0), (1, 1, 1), (1, 1, 0), (0, 0, 1), (1, 0, 1), (0, 1, 0), (0, 1, 1), (1, 0, 0),
+)  # fmt: skip
+"""Order of coding: each phase lies far from those just before it, so that all soon have known neighbours."""
+
+STEPS_PER_OCTAVE = 8
+LARGEST_FEATURE = 127
+_TABLE_SIZE = 1 << 16
+
+
+def _magnitude_table() -> Magnitudes:
+    """Return round(8 log2(1 + m)) for every m below 65536, from integers alone."""
+    table = np.zeros(_TABLE_SIZE, np.uint8)
+    for feature in range(1, LARGEST_FEATURE + 1):
+        # The smallest m with 8 log2(1 + m) >= feature - 1/2, that is (1 + m)**16 >= 2**(2 feature - 1).
+        low, high = 0, _TABLE_SIZE
+        while low < high:
+            middle = (low + high) // 2
+            if (1 + middle) ** (2 * STEPS_PER_OCTAVE) >= 1 << (2 * feature - 1):
+                high = middle
+            else:
+                low = middle + 1
+        table[low:] = feature
+    return table
+
+
+_MAGNITUDES = _magnitude_table()
+
+
+def magnitudes(symbols: NDArray[np.int32]) -> Magnitudes:
+    """Return the features of symbols of any shape."""
+    return _MAGNITUDES[np.minimum(np.abs(symbols.astype(np.int64)), _TABLE_SIZE - 1)]
+
+
+class BandPhases:
+    """The magnitudes of one band, apart by phase, with a margin of zeros; filled while the band is coded."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.shape = shape
+        half = tuple(-(-length // 2) for length in shape)
+        self._half: Shape = (half[0], half[1], half[2])
+        padded = tuple(length + 2 for length in half)
+        self._parts = {phase: np.zeros(padded, np.uint8) for phase in PHASES}
+
+    def phase_shape(self, phase: Offset) -> Shape:
+        """Return how many positions a phase has along each axis."""
+        x, y, z = ((length - start + 1) // 2 for length, start in zip(self.shape, phase, strict=True))
+        return x, y, z
+
+    def put(self, phase: Offset, values: Magnitudes) -> None:
+        """Keep the magnitudes of a phase, in its shape."""
+        x, y, z = values.shape
+        self._parts[phase][1 : 1 + x, 1 : 1 + y, 1 : 1 + z] = values
+
+    def around(self, phase: Offset, offset: Offset) -> Magnitudes:
+        """Return, for each position of a phase, the magnitude at `offset` from it; zero outside."""
+        target = tuple((start + step) & 1 for start, step in zip(phase, offset, strict=True))
+        part = self._parts[target[0], target[1], target[2]]
+        window = tuple(
+            slice(1 + ((start + step) >> 1), 1 + ((start + step) >> 1) + length)
+            for start, step, length in zip(phase, offset, self.phase_shape(phase), strict=True)
+        )
+        return part[window]
+
+    def whole(self) -> Magnitudes:
+        """Return the magnitudes of the band (x, y, z), as a parent of the next level."""
+        result = np.zeros(self.shape, np.uint8)
+        for phase in PHASES:
+            x, y, z = self.phase_shape(phase)
+            start = tuple(slice(begin, None, 2) for begin in phase)
+            result[start] = self._parts[phase][1 : 1 + x, 1 : 1 + y, 1 : 1 + z]
+        return result
+
+
+FACES: tuple[Offset, ...] = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
+
+
+def known_offsets(phase_index: int) -> tuple[Offset, ...]:
+    """Return the offsets within one step whose phases are coded before the given one."""
+    phase = PHASES[phase_index]
+    known = set(PHASES[:phase_index])
+    offsets = [(x, y, z) for x, y, z in product((-1, 0, 1), repeat=3)]
+    return tuple(
+        offset
+        for offset in offsets
+        if tuple((start + step) & 1 for start, step in zip(phase, offset, strict=True)) in known
+    )
+
+
+def siblings_before(orientation: str) -> tuple[str, ...]:
+    """Return the orientations of the same level that are coded earlier."""
+    return ORIENTATIONS[: ORIENTATIONS.index(orientation)]
+
+
+def feature_count(orientation: str, phase_index: int) -> int:
+    """Return the number of features of a phase: own neighbours, parent (3), two for each sibling."""
+    return len(known_offsets(phase_index)) + 3 + 2 * len(siblings_before(orientation))
+
+
+def features(
+    orientation: str, phase_index: int, bands: Mapping[str, BandPhases], parent: Magnitudes | None
+) -> NDArray[np.uint8]:
+    """Return what is known about the positions of a phase, (features, positions).
+
+    bands : those of this level, the one being coded included
+    parent : (x, y, z) magnitudes of the same orientation one level coarser; None at the coarsest
+    """
+    own, phase = bands[orientation], PHASES[phase_index]
+    shape = own.phase_shape(phase)
+    rows = [own.around(phase, offset) for offset in known_offsets(phase_index)]
+    rows += _parent_rows(parent, phase, shape)
+    for name in siblings_before(orientation):
+        rows += _sibling_rows(bands.get(name), phase, shape)
+    return np.stack([row.reshape(-1) for row in rows])
+
+
+def _parent_rows(parent: Magnitudes | None, phase: Offset, shape: Shape) -> list[Magnitudes]:
+    """Return the parent, and means of its neighbours on the near and on the far side of the child."""
+    if parent is None:
+        return [np.zeros(shape, np.uint8)] * 3
+    # A child at 2 i + p belongs to the parent at i; a parent's axis that was not split is as long as its own.
+    padded = np.pad(parent, 1, mode="edge")
+    near, far = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)
+    for axis in range(3):
+        side = 1 if phase[axis] else -1
+        near += _shifted(padded, axis, side, shape)
+        far += _shifted(padded, axis, -side, shape)
+    third = np.uint16(3)
+    return [_shifted(padded, 0, 0, shape), (near // third).astype(np.uint8), (far // third).astype(np.uint8)]
+
+
+def _shifted(padded: Magnitudes, axis: int, step: int, shape: Shape) -> Magnitudes:
+    """Return a window of `shape` of a padded parent, moved by a step along an axis, ends repeated."""
+    offsets = [1 + (step if other == axis else 0) for other in range(3)]
+    window = padded[
+        tuple(slice(offset, offset + length) for offset, length in zip(offsets, shape, strict=True))
+    ]
+    missing = [(0, length - have) for length, have in zip(shape, window.shape, strict=True)]
+    return np.pad(window, missing, mode="edge") if any(count for _, count in missing) else window
+
+
+def _sibling_rows(sibling: BandPhases | None, phase: Offset, shape: Shape) -> list[Magnitudes]:
+    """Return a sibling's magnitude at the same place, and the mean of its six neighbours."""
+    if sibling is None:
+        return [np.zeros(shape, np.uint8)] * 2
+    total = np.zeros(sibling.phase_shape(phase), np.uint16)
+    for offset in FACES:
+        total += sibling.around(phase, offset)
+    rows = [sibling.around(phase, (0, 0, 0)), (total // np.uint16(6)).astype(np.uint8)]
+    return [_fitted(row, shape) for row in rows]
+
+
+def _fitted(row: Magnitudes, shape: Shape) -> Magnitudes:
+    """Return a sibling's row in this band's shape: halves of an odd axis differ by one."""
+    missing = [(0, max(0, length - have)) for length, have in zip(shape, row.shape, strict=True)]
+    return np.pad(row, missing)[tuple(slice(0, length) for length in shape)]
