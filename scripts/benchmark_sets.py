@@ -14,7 +14,7 @@ from pathlib import Path
 
 from measurement.mesh_sets import add_set_options, set_files
 from measurement.pipeline import StepFailedError
-from measurement.results import RESULTS, Table, row_of, write_results
+from measurement.results import MEDIANS, RESULTS, Table, row_of, write_results
 from measurement.set_run import SetRun, describe, run_set, set_details
 
 
@@ -30,7 +30,7 @@ def main() -> int:
         return 2
     limit = f", {options.limit} of them" if options.limit else ""
     row = row_of(f"{options.set}{limit}: {describe(run)}", trip)
-    median = row_of(f"{options.set}{limit}: {describe(run)}, medians", trip, statistic="median")
+    median = row_of(f"{options.set}{limit}: {describe(run)}{MEDIANS}", trip, statistic="median")
     name = "_".join(["set", options.set, options.preset or "default", *options.settings])
     out = options.out or RESULTS / f"{name.replace('=', '-')}.json"
     write_results(out, Table(f"set-{options.set}", [row, median]), set_details(trip), (options.data,))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from measurement.provenance import CHECKOUT
-from measurement.results import DIGITS, DISTANCES, MEASURES, RESULTS
+from measurement.results import DIGITS, DISTANCES, MEASURES, MEDIANS, RESULTS
 
 DOCUMENT = CHECKOUT / "docs" / "RESULTS.md"
 
@@ -102,7 +102,7 @@ def section(name: str, parts: list[dict[str, Any]]) -> str:
         label = f"*{row['label']}*" if quoted else row["label"]
         lines.append(f"| {label} | " + " | ".join(cell(row, field) for field in columns) + " |")
     lines.append("")
-    lines += [f"- {note}" for part in ordered for note in part.get("notes", [])]
+    lines += note_lines(ordered)
     lines += left_out_lines(ordered)
     lines += [source_line(part) for part in ordered]
     return "\n".join([*lines, ""])
@@ -120,11 +120,27 @@ def cell(row: dict[str, Any], field: str) -> str:
     return format(value, DIGITS.get(field, ",.0f"))
 
 
+def note_lines(parts: list[dict[str, Any]]) -> list[str]:
+    """Return a line for each note, with the rows that it is about when it is not about all."""
+    owners: dict[str, list[dict[str, Any]]] = {}
+    for part in parts:
+        for note in part.get("notes", []):
+            owners.setdefault(note, []).append(part)
+    measured = [part for part in parts if "quoted" not in part]
+    lines = []
+    for note, about in owners.items():
+        labels = [f'"{part["rows"][0]["label"]}"' for part in about]
+        lines.append(f"- {note}" if about == measured else f"- {', '.join(labels)}: {note}")
+    return lines
+
+
 def left_out_lines(parts: list[dict[str, Any]]) -> list[str]:
     """Return a line for each mesh that did not come back, with its reason, each once."""
     lines: dict[str, None] = {}
     for part in parts:
         for row in part["rows"]:
+            if row["label"].endswith(MEDIANS):
+                continue  # the same meshes as in the row of means
             for failure in row.get("left_out") or []:
                 lines[f'- Left out of "{row["label"]}": {failure["name"]}: {failure["reason"]}'] = None
     return list(lines)

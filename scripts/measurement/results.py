@@ -57,6 +57,9 @@ DIGITS = {
 }
 """How the figures of a field are written; those of others as whole numbers."""
 
+MEDIANS = ", medians"
+"""End of the label of a row that repeats another one with medians for means."""
+
 DISTANCES = (
     "chamfer",
     "chamfer_excess",
