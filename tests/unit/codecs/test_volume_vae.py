@@ -37,7 +37,7 @@ sizes = st.sampled_from([1, 7, 8, 9, 11, 17])
 def psnr(original, restored):
     wide = original.astype(np.float64)
     error = np.mean((restored.astype(np.float64) - wide) ** 2)
-    return -10 * np.log10(error / np.ptp(wide) ** 2)
+    return -10 * np.log10(max(error, 1e-30) / np.ptp(wide) ** 2)
 
 
 @settings(derandomize=True, max_examples=16, deadline=None)
@@ -67,7 +67,8 @@ def test_any_type_comes_back_as_itself_within_its_range(name, channels, seed):
         values = scaled.astype(dtype)
     else:
         values = (values > 0.5) if name == "bool" else values.astype(dtype)
-    restored = round_trip(values, step=0.004).values
+    grid = VolumeGrid("density", values, background=(0.0,) * max(channels, 1))
+    restored = round_trip(None, grid=grid, step=0.004).values
     assert restored.dtype == dtype
     assert restored.shape == values.shape
     assert restored.min() >= values.min()
@@ -104,7 +105,7 @@ def test_a_constant_grid_comes_back_exactly_and_costs_nothing(value):
     values = np.full((40, 17, 9), value, np.float32)
     sections = coded(VolumeObject("v", (VolumeGrid("density", values),)), rate_model())
     np.testing.assert_array_equal(decoded(sections).grids[0].values, values)
-    assert len(sections[VALUES]) < 64
+    assert len(sections[VALUES]) < 128
 
 
 def test_an_empty_grid_comes_back():

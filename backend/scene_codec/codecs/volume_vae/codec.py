@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,19 +18,14 @@ from scene_codec.codecs.volume_vae.config import (
 )
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.reports import CodecInfo, ObjectFailure
+from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
     import torch
 
-    from scene_codec.bitstream import Section
-    from scene_codec.codecs.contract import JobContext
+    from scene_codec.codecs.contract import CodedSet, JobContext, SceneItem
     from scene_codec.codecs.volume_vae.model import BlockModel
     from scene_codec.progress import Progress
-    from scene_codec.volumes.volume import VolumeObject
-
-    CodedVolumes = tuple[
-        tuple[Section, ...], list[tuple[VolumeObject, tuple[Section, ...]]], list[ObjectFailure]
-    ]
 
 
 class VolumeVaeCodec:
@@ -37,6 +33,7 @@ class VolumeVaeCodec:
 
     info = CodecInfo(
         name=CODEC_NAME,
+        content="volume",
         summary="Volumes as blocks of latents (after Neural volume compression, 2023), any value type",
         default_preset=DEFAULT_PRESET,
         presets={name: explanation for name, (explanation, _) in PRESETS.items()},
@@ -44,6 +41,7 @@ class VolumeVaeCodec:
     payload_version = syntax.PAYLOAD_VERSION
     shared_labels: Mapping[int, str] = syntax.SHARED_LABELS
     object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
+    detail_kinds: tuple[int, ...] = ()
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> VolumeVaeSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
@@ -58,31 +56,60 @@ class VolumeVaeCodec:
         except msgspec.ValidationError as error:
             raise InvalidRequestError(f"A setting of {CODEC_NAME} is wrong: {error}.") from error
 
-    def encode(
-        self, volumes: Sequence[VolumeObject], settings: VolumeVaeSettings, context: JobContext
-    ) -> CodedVolumes:
-        """Return shared sections, each volume with its own ones, and the volumes that could not be coded.
+    def encode(self, objects: Sequence[SceneItem], settings: msgspec.Struct, context: JobContext) -> CodedSet:
+        """Code volumes one by one, for which a model is needed.
 
         Raises `UnsupportedSceneError` when none could, `InvalidRequestError` for the model, `Cancelled`.
         """
+        from scene_codec.codecs.contract import CodedObject, CodedSet
         from scene_codec.codecs.volume_vae.encoder import encode_volume, model_sections
         from scene_codec.codecs.volume_vae.model import load_model
 
+        assert isinstance(settings, VolumeVaeSettings)
         model = load_model(settings.model)
         shared = model_sections(model)
         model.to(context.device)
-        coded: list[tuple[VolumeObject, tuple[Section, ...]]] = []
+        coded: list[CodedObject] = []
         failures: list[ObjectFailure] = []
-        for index, volume in enumerate(volumes):
-            part = context.progress.part(index / len(volumes), (index + 1) / len(volumes), volume.name)
+        for index, volume in enumerate(objects):
+            assert isinstance(volume, VolumeObject)
+            part = context.progress.part(index / len(objects), (index + 1) / len(objects), volume.name)
             try:
-                coded.append((volume, encode_volume(volume, settings, model, part)))
+                coded.append(CodedObject(volume, encode_volume(volume, settings, model, part)))
             except UnsupportedSceneError as problem:
                 failures.append(ObjectFailure(name=volume.name, reason=str(problem)))
         if not coded:
             reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
             raise UnsupportedSceneError(f"No volume could be encoded. {reasons}".rstrip())
-        return shared, coded, failures
+        return CodedSet(shared=shared, objects=tuple(coded), failures=tuple(failures))
+
+    def add(
+        self,
+        objects: Sequence[SceneItem],
+        shared: Mapping[int, bytes],
+        settings: msgspec.Struct,
+        context: JobContext,
+    ) -> CodedSet:
+        """Code more volumes with the model that the file names.
+
+        Raises `InvalidRequestError` for a file that holds the decoding half of a model only.
+        """
+        from scene_codec.codecs.volume_vae.model import load_model, shipped_models
+
+        assert isinstance(settings, VolumeVaeSettings)
+        identity = shared.get(syntax.MODEL_REFERENCE)
+        names = [name for name in shipped_models() if load_model(name).identity == identity]
+        if not names:
+            raise InvalidRequestError(
+                "The file holds a model of its own, which can only decode. Encode all volumes again with the "
+                "file of that model."
+            )
+        coded = self.encode(objects, msgspec.structs.replace(settings, model=names[0]), context)
+        return replace(coded, shared=())
+
+    def details(self, sections: Mapping[int, bytes]) -> dict[str, Any]:
+        """Return nothing: the sizes say all."""
+        return {}
 
     def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> VolumeVaeDecoder:
         """Return the decoder of a file. Raises `CorruptFileError`, `UnsupportedVersionError`."""
@@ -97,8 +124,8 @@ class VolumeVaeDecoder:
     def __init__(self, model: BlockModel) -> None:
         self._model = model
 
-    def decode(self, sections: Mapping[int, bytes], progress: Progress, name: str = "") -> VolumeObject:
+    def decode(self, sections: Mapping[int, bytes], progress: Progress) -> VolumeObject:
         """Return a volume. Raises `CorruptFileError`, `Cancelled`."""
         from scene_codec.codecs.volume_vae.decoder import decode_volume
 
-        return decode_volume(sections, self._model, progress, name)
+        return decode_volume(sections, self._model, progress)
