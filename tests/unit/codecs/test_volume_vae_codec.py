@@ -30,16 +30,15 @@ def settings(tmp_path):
 
 
 def test_a_volume_that_cannot_be_coded_does_not_stop_the_others(settings):
-    shared, coded, failures = CODEC.encode([BAD, GOOD], settings, CONTEXT)
-    assert [failure.name for failure in failures] == ["bad"]
-    assert [volume.name for volume, _ in coded] == ["good"]
-    decoder = CODEC.decoder({section.kind: section.payload for section in shared}, CPU)
-    own = {section.kind: section.payload for section in coded[0][1]}
-    restored = decoder.decode(own, Progress(), "good")
-    assert restored.name == "good"
+    coded = CODEC.encode([BAD, GOOD], settings, CONTEXT)
+    assert [failure.name for failure in coded.failures] == ["bad"]
+    assert [item.source.name for item in coded.objects] == ["good"]
+    decoder = CODEC.decoder({section.kind: section.payload for section in coded.shared}, CPU)
+    own = {section.kind: section.payload for section in coded.objects[0].sections}
+    restored = decoder.decode(own, Progress())
     np.testing.assert_allclose(restored.grids[0].values, GOOD.grids[0].values, atol=0.1)
     labels = set(CODEC.shared_labels) | set(CODEC.object_labels)
-    assert {section.kind for section in (*shared, *coded[0][1])} <= labels
+    assert {section.kind for section in (*coded.shared, *coded.objects[0].sections)} <= labels
 
 
 def test_nothing_that_can_be_coded_is_an_error_with_the_reason(settings):
