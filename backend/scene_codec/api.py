@@ -6,11 +6,12 @@ Importing this module is cheap; torch is imported by the first call that encodes
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +29,16 @@ from scene_codec.bitstream import (
     open_scene_file,
     write_scene_file,
 )
-from scene_codec.codecs.contract import JobContext
-from scene_codec.codecs.registry import all_codecs, codec_named
+from scene_codec.codecs.contract import JobContext, SceneItem
+from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
 from scene_codec.devices import resolve_device
 from scene_codec.errors import (
     CorruptFileError,
     InvalidRequestError,
     UnsupportedVersionError,
 )
-from scene_codec.geometry.scene_object import SceneObject
-from scene_codec.object_inputs import IDENTITY, EncodeInput, gather, originals, records_of
+from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
+from scene_codec.object_inputs import IDENTITY, EncodeInput, content_of, gather, originals, records_of
 from scene_codec.progress import Progress
 from scene_codec.reports import (
     CodecInfo,
@@ -49,12 +50,12 @@ from scene_codec.reports import (
     SectionSummary,
 )
 from scene_codec.scaling.job_folders import job_folder
+from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
     import torch
 
     from scene_codec.codecs.contract import Codec, ObjectDecoder
-    from scene_codec.geometry.scene_object import TriangleMesh
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,16 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
     inputs: EncodeInput | Sequence[EncodeInput],
     output: str | Path,
     *,
-    codec: str = "mesh-necgs",
+    codec: str | None = None,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> EncodeReport:
-    """Encode meshes into a new file; whatever stood at `output` stays whole until the new file is complete.
+    """Encode meshes or volumes into a new file; what stood at `output` stays whole until that is complete.
 
-    inputs : one or several objects, mesh files, or folders that are searched for mesh files
+    inputs : one or several objects, files of meshes or of volumes, or folders that are searched for them
+    codec : by default the default codec of what is to be encoded
     preset, settings : a preset of the codec, and fields of it to replace
     An interrupted run keeps its state in the cache folder; the same call goes on from there.
 
@@ -92,14 +94,14 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
     others, `InvalidRequestError` for wrong arguments, `Cancelled`.
     """
     started = time.monotonic()
-    chosen = codec_named(codec)
+    chosen = codec_named(codec or DEFAULT_CODECS[content_of(inputs)])
     chosen_settings = chosen.settings(preset, settings or {})
     _check_writable(Path(output))
     with _job(device, progress) as context:
-        objects, failures = gather(inputs, taken=())
+        objects, failures = gather(inputs, chosen.info.content, taken=())
         coded = chosen.encode(originals(objects), chosen_settings, context)
         records, failures = records_of(objects, coded, failures, first_index=0)
-        content = SceneContent(codec, chosen.payload_version, coded.shared, tuple(records))
+        content = SceneContent(chosen.info.name, chosen.payload_version, coded.shared, tuple(records))
         context.progress.check_cancelled()
         write_scene_file(output, content)
     run = _Run(chosen, preset or chosen.info.default_preset, context, started)
@@ -129,7 +131,7 @@ def add(
         scene.verify()
     _check_writable(target)
     with _job(device, progress) as context:
-        objects, failures = gather(inputs, taken=names)
+        objects, failures = gather(inputs, chosen.info.content, taken=names)
         coded = chosen.add(originals(objects), shared, chosen.settings(None, {}), context)
         records, failures = records_of(objects, coded, failures, first_index=count)
         context.progress.check_cancelled()
@@ -145,7 +147,7 @@ def decode(
     device: str = "auto",
     progress: Progress | None = None,
     failures: list[ObjectFailure] | None = None,
-) -> Iterator[SceneObject]:
+) -> Iterator[SceneItem]:
     """Return the objects of a file one after the other; nothing is decoded before it is asked for.
 
     only : name or names of the wanted objects, all by default; the others are not even read
@@ -184,6 +186,7 @@ def inspect(file: str | Path) -> FileSummary:
                 transform=entry.transform or IDENTITY,
                 host_bytes=len(entry.host),
                 instance_of=None if entry.instance_of is None else names[entry.instance_of],
+                details=_details(scene, codec, entry),
             )
             for entry, own_bytes in zip(scene.objects, account.object_bytes, strict=True)
         )
@@ -215,7 +218,7 @@ def _decode_each(
     device: torch.device,
     progress: Progress,
     failures: list[ObjectFailure] | None,
-) -> Iterator[SceneObject]:
+) -> Iterator[SceneItem]:
     """Decode the given objects of an open file and close it at the end."""
     with scene:
         shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
@@ -223,31 +226,37 @@ def _decode_each(
         originals = scene.objects
         sources = [entry if entry.instance_of is None else originals[entry.instance_of] for entry in entries]
         uses = Counter(source.name for source in sources)
-        meshes: dict[str, TriangleMesh] = {}
+        decoded: dict[str, TriangleMesh | VolumeObject] = {}
         for index, entry in enumerate(entries):
             progress.update(index / len(entries), entry.name)
+            part = progress.part(index / len(entries), (index + 1) / len(entries), entry.name)
             source = sources[index]
             try:
-                if source.name not in meshes:
-                    meshes[source.name] = _decode_one(scene, decoder, source)
+                if source.name not in decoded:
+                    decoded[source.name] = _decode_one(scene, decoder, source, part)
             except CorruptFileError as problem:
                 if failures is None:
                     raise CorruptFileError(f"Object {entry.name!r} cannot be decoded. {problem}") from problem
                 failures.append(ObjectFailure(name=entry.name, reason=str(problem)))
                 continue
-            mesh = meshes[source.name]
+            content = decoded[source.name]
             uses[source.name] -= 1
             if not uses[source.name]:
-                del meshes[source.name]
+                del decoded[source.name]
             transform = np.array(entry.transform or IDENTITY, dtype=np.float64).reshape(4, 4)
-            yield SceneObject(entry.name, mesh, transform, entry.host)
+            if isinstance(content, VolumeObject):
+                yield replace(content, name=entry.name, transform=transform, host=entry.host)
+            else:
+                yield SceneObject(entry.name, content, transform, entry.host)
         progress.update(1.0)
 
 
-def _decode_one(scene: SceneFile, decoder: ObjectDecoder, entry: ObjectEntry) -> TriangleMesh:
-    """Return the mesh of an object that is no instance. Raises `CorruptFileError`."""
+def _decode_one(
+    scene: SceneFile, decoder: ObjectDecoder, entry: ObjectEntry, progress: Progress
+) -> TriangleMesh | VolumeObject:
+    """Return what an object is that is no instance. Raises `CorruptFileError`, `Cancelled`."""
     sections = {section.kind: scene.read_object(entry.name, section.kind) for section in entry.sections}
-    return decoder.decode(sections)
+    return decoder.decode(sections, progress)
 
 
 def _codec_of(scene: SceneFile) -> Codec:
@@ -291,6 +300,14 @@ def _may_be_replaced(path: Path) -> bool:
     return start in (b"", MAGIC)
 
 
+def _details(scene: SceneFile, codec: Codec | None, entry: ObjectEntry) -> dict[str, Any]:
+    """Return what the codec says of an object; nothing for a codec that this release does not know."""
+    if codec is None or not codec.detail_kinds or scene.payload_version > codec.payload_version:
+        return {}
+    kinds = [section.kind for section in entry.sections if section.kind in codec.detail_kinds]
+    return codec.details({kind: scene.read_object(entry.name, kind) for kind in kinds}) if kinds else {}
+
+
 def _section_summaries(
     sections: Sequence[SectionEntry], labels: Mapping[int, str]
 ) -> tuple[SectionSummary, ...]:
@@ -309,7 +326,7 @@ def _section_summaries(
 def _report(
     run: _Run,
     path: Path,
-    objects: Sequence[SceneObject],
+    objects: Sequence[SceneItem],
     records: Sequence[ObjectRecord],
     failures: Sequence[ObjectFailure],
 ) -> EncodeReport:
@@ -325,17 +342,29 @@ def _report(
         preset=run.preset,
         device=str(run.context.device),
         seconds=time.monotonic() - run.started,
-        objects=tuple(
-            EncodedObject(
-                name=item.name,
-                bytes=bytes_of[item.name],
-                vertices=len(item.mesh.vertices),
-                faces=len(item.mesh.faces),
-                binary_bytes=item.mesh.binary_bytes,
-                source_bytes=item.source_bytes,
-            )
-            for item in objects
-            if item.name in written
-        ),
+        objects=tuple(_encoded_object(item, bytes_of[item.name]) for item in objects if item.name in written),
         failures=tuple(failures),
+    )
+
+
+def _encoded_object(item: SceneItem, own_bytes: int) -> EncodedObject:
+    """Return what the report says of one object."""
+    if isinstance(item, SceneObject):
+        return EncodedObject(
+            name=item.name,
+            bytes=own_bytes,
+            vertices=len(item.mesh.vertices),
+            faces=len(item.mesh.faces),
+            binary_bytes=item.mesh.binary_bytes,
+            source_bytes=item.source_bytes,
+        )
+    return EncodedObject(
+        name=item.name,
+        bytes=own_bytes,
+        vertices=0,
+        faces=0,
+        binary_bytes=sum(grid.values.nbytes for grid in item.grids),
+        source_bytes=item.source_bytes,
+        grids=len(item.grids),
+        voxels=sum(math.prod(grid.shape) for grid in item.grids),
     )

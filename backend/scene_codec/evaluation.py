@@ -226,6 +226,8 @@ class _TimedDecoding:
             self.seconds += time.perf_counter() - started
             if item is None:
                 return
+            if not isinstance(item, SceneObject):
+                raise InvalidRequestError(f"'{self._file}' holds volumes; evaluate measures meshes.")
             yield _Comparison(item, self._references[item.name], self._bytes[item.name], samples, seed)
 
 

@@ -6,41 +6,58 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scene_codec.bitstream import ObjectRecord
 from scene_codec.bitstream.limits import MAX_HOST_BYTES, MAX_NAME_BYTES
-from scene_codec.codecs.contract import CodedSet
-from scene_codec.errors import UnsupportedSceneError
+from scene_codec.codecs.contract import CodedSet, SceneItem
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
+from scene_codec.file_search import find_files
 from scene_codec.geometry.mesh_file_search import find_mesh_files
+from scene_codec.geometry.mesh_files import READABLE_SUFFIXES as MESH_SUFFIXES
 from scene_codec.geometry.mesh_files import load_scene_objects
 from scene_codec.geometry.object_names import unique_names
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.reports import ObjectFailure
+from scene_codec.volumes.volume import VolumeObject
+from scene_codec.volumes.volume_file_search import find_volume_files
+from scene_codec.volumes.volume_files import READABLE_SUFFIXES as VOLUME_SUFFIXES
+from scene_codec.volumes.volume_files import load_volume, volume_suffix
 
 IDENTITY = tuple(float(row == column) for row in range(4) for column in range(4))
 
-EncodeInput = SceneObject | str | Path
+EncodeInput = SceneItem | str | Path
+
+
+def content_of(inputs: EncodeInput | Sequence[EncodeInput]) -> Literal["mesh", "volume"]:
+    """Return what there is to encode. Raises `InvalidRequestError` when it is both, or nothing known."""
+    found = {_content_of_item(item): item for item in _as_list(inputs)}
+    if len(found) > 1:
+        raise InvalidRequestError(
+            f"'{_called(found['mesh'])}' is a mesh and '{_called(found['volume'])}' a volume: a file holds "
+            "one or the other. Encode them into two files."
+        )
+    return next(iter(found), "mesh")
 
 
 def gather(
-    inputs: EncodeInput | Sequence[EncodeInput], taken: Sequence[str]
-) -> tuple[list[SceneObject], list[ObjectFailure]]:
+    inputs: EncodeInput | Sequence[EncodeInput], content: Literal["mesh", "volume"], taken: Sequence[str]
+) -> tuple[list[SceneItem], list[ObjectFailure]]:
     """Load files and folders; return all objects under unique names, and what could not be used.
 
     Raises `UnsupportedSceneError` with the reasons when nothing is left.
     """
-    objects: list[SceneObject] = []
+    objects: list[SceneItem] = []
     failures = []
-    for item in [inputs] if isinstance(inputs, SceneObject | str | Path) else inputs:
-        if isinstance(item, SceneObject):
+    for item in _as_list(inputs):
+        if isinstance(item, SceneObject | VolumeObject):
             objects.append(item)
             continue
-        for path in find_mesh_files([item]):
+        for path in find_mesh_files([item]) if content == "mesh" else find_volume_files([item]):
             try:
-                objects += load_scene_objects(path)
+                objects += load_scene_objects(path) if content == "mesh" else [load_volume(path)]
             except UnsupportedSceneError as problem:
                 failures.append(ObjectFailure(name=path.name, reason=str(problem)))
     names = unique_names((item.name for item in objects), taken)
@@ -50,7 +67,7 @@ def gather(
     ]
     placed = []
     for item in named:
-        reason = _fault_of_object(item)
+        reason = _fault_of_object(item, content)
         if reason is None:
             placed.append(item)
         else:
@@ -61,22 +78,46 @@ def gather(
     return placed, failures
 
 
-def _fault_of_object(item: SceneObject) -> str | None:
+def _as_list(inputs: EncodeInput | Sequence[EncodeInput]) -> list[EncodeInput]:
+    """Return one or several inputs as a list."""
+    return [inputs] if isinstance(inputs, SceneObject | VolumeObject | str | Path) else list(inputs)
+
+
+def _called(item: EncodeInput) -> str:
+    return item.name if isinstance(item, SceneObject | VolumeObject) else str(item)
+
+
+def _content_of_item(item: EncodeInput) -> Literal["mesh", "volume"]:
+    """Return what one input is; a folder is what the first known file in it is."""
+    if isinstance(item, SceneObject | VolumeObject):
+        return "mesh" if isinstance(item, SceneObject) else "volume"
+    path = Path(item)
+    if not path.is_dir():
+        return "volume" if volume_suffix(path) else "mesh"
+    suffixes = (*MESH_SUFFIXES, *VOLUME_SUFFIXES)
+    first = find_files([path], suffixes, "mesh or volume")[0]
+    return "volume" if volume_suffix(first) else "mesh"
+
+
+def _fault_of_object(item: SceneItem, content: Literal["mesh", "volume"]) -> str | None:
     """Return why an object cannot be put into a file, whatever its geometry, or None."""
+    if isinstance(item, SceneObject) != (content == "mesh"):
+        return f"it is no {content}, which is all that this file holds"
     name_bytes = len(item.name.encode("utf-8", "surrogatepass"))
     if name_bytes > MAX_NAME_BYTES or not _is_unicode(item.name):
         return f"its name has {name_bytes} bytes, of {MAX_NAME_BYTES} at most, or is no valid Unicode"
     if len(item.host) > MAX_HOST_BYTES:
         return f"its host data have {len(item.host)} bytes; there is room for {MAX_HOST_BYTES}"
-    return _fault_of_arrays(np.asarray(item.transform), item.mesh)
-
-
-def _fault_of_arrays(transform: NDArray[np.float64], mesh: TriangleMesh) -> str | None:
-    """Return what is wrong with the shape or type of an object's arrays, or None."""
+    transform = np.asarray(item.transform)
     if transform.shape != (4, 4):
         return f"its transform has the shape {transform.shape}, not (4, 4)"
     if not np.isfinite(transform).all() or not np.array_equal(transform[3], (0.0, 0.0, 0.0, 1.0)):
         return "its transform is not an affine map of finite numbers"
+    return _fault_of_mesh(item.mesh) if isinstance(item, SceneObject) else None
+
+
+def _fault_of_mesh(mesh: TriangleMesh) -> str | None:
+    """Return what is wrong with the shape or type of a mesh's arrays, or None."""
     for name, array in (("vertices", mesh.vertices), ("faces", mesh.faces)):
         if array.ndim != 2 or array.shape[1] != 3:
             return f"its {name} have the shape {array.shape}, not (n, 3)"
@@ -90,25 +131,28 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _mesh_key(item: SceneObject) -> bytes:
-    """Return the same bytes for the same geometry."""
+def _content_key(item: SceneItem) -> bytes:
+    """Return the same bytes for the same geometry; volumes are never taken for copies of each other."""
     digest = hashlib.blake2b(digest_size=16)
+    if isinstance(item, VolumeObject):
+        digest.update(item.name.encode("utf-8"))
+        return digest.digest()
     for array in (item.mesh.vertices, item.mesh.faces):
         digest.update(np.ascontiguousarray(array).data)
         digest.update(str((array.shape, array.dtype)).encode())
     return digest.digest()
 
 
-def originals(objects: Sequence[SceneObject]) -> list[SceneObject]:
+def originals(objects: Sequence[SceneItem]) -> list[SceneItem]:
     """Return the first object of every geometry; the others will share its sections."""
-    first: dict[bytes, SceneObject] = {}
+    first: dict[bytes, SceneItem] = {}
     for item in objects:
-        first.setdefault(_mesh_key(item), item)
+        first.setdefault(_content_key(item), item)
     return list(first.values())
 
 
 def records_of(
-    objects: Sequence[SceneObject], coded: CodedSet, failures: Sequence[ObjectFailure], first_index: int
+    objects: Sequence[SceneItem], coded: CodedSet, failures: Sequence[ObjectFailure], first_index: int
 ) -> tuple[list[ObjectRecord], list[ObjectFailure]]:
     """Return the file's records in the order of the input, and all failures, those of copies included."""
     sections = {item.source.name: item.sections for item in coded.objects}
@@ -117,7 +161,7 @@ def records_of(
     all_failures = [*failures]
     place_of: dict[bytes, int | str] = {}
     for item in objects:
-        key = _mesh_key(item)
+        key = _content_key(item)
         original = place_of.get(key)
         if item.name in reasons or isinstance(original, str):
             place_of[key] = reasons.get(item.name, str(original))

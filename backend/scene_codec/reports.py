@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import msgspec
 
 
@@ -16,7 +18,9 @@ class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
     """One object of the written file.
 
     bytes : the object's own bytes in the file, its header record included
-    binary_bytes : 12 bytes a vertex and 12 a face of the input mesh
+    vertices, faces : of a mesh; 0 for a volume
+    grids, voxels : of a volume, voxels of all its grids together; 0 for a mesh
+    binary_bytes : uncompressed: 12 bytes a vertex and 12 a face of a mesh, all values of a volume
     source_bytes : size of the input file, 0 when it did not come from a file
     """
 
@@ -26,6 +30,8 @@ class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
     faces: int
     binary_bytes: int
     source_bytes: int
+    grids: int = 0
+    voxels: int = 0
 
 
 class EncodeReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +62,7 @@ class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     bytes : sections plus the object's record in the header
     transform : 16 numbers, row major, object to world
     instance_of : name of the object whose geometry this one shares, or None
+    details : what the codec says of the object, such as the quality that was reached
     """
 
     name: str
@@ -64,6 +71,7 @@ class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     transform: tuple[float, ...]
     host_bytes: int
     instance_of: str | None
+    details: dict[str, Any] = {}
 
 
 class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,9 +88,13 @@ class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CodecInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One codec and its presets; `presets` maps a name to one line of explanation."""
+    """One codec and its presets; `presets` maps a name to one line of explanation.
+
+    content : what the codec takes and gives back
+    """
 
     name: str
+    content: Literal["mesh", "volume"]
     summary: str
     default_preset: str
     presets: dict[str, str]

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 Settings = TypeVar("Settings")
 Record = TypeVar("Record")
 Device = Literal["auto", "cpu", "cuda"]
-MeshFormat = Literal["ply", "obj", "glb", "stl"]
+FileFormat = Literal["ply", "obj", "glb", "stl", "vdb", "npy", "npz", "nrrd", "nii", "nii.gz", "tif", "raw"]
 
 Inputs = Annotated[tuple[str, ...], arg(metavar="INPUT...")]
 SceneFile = Annotated[Path, arg(metavar="FILE.nscene")]
@@ -24,7 +24,8 @@ class EncodeArguments(Generic[Settings]):
     """What `encode` takes."""
 
     inputs: Positional[Inputs]
-    """Mesh files (OBJ, PLY, STL, GLB, glTF, OFF), folders, and patterns such as 'parts/*.stl'."""
+    """Files of meshes (OBJ, PLY, STL, GLB, glTF, OFF) or of volumes (VDB, NRRD, NIfTI, TIFF, npy, npz, raw),
+    folders, and patterns such as 'parts/*.stl'."""
 
     output: OutputPath
     """The .nscene file to write; an older one of that name is replaced when all is done."""
@@ -32,8 +33,8 @@ class EncodeArguments(Generic[Settings]):
     settings: Annotated[Settings, arg(name="")]
     """The codec's own settings; the values shown are those of the preset."""
 
-    codec: str = "mesh-necgs"
-    """Which codec; list-codecs shows all."""
+    codec: str | None = None
+    """Which codec; list-codecs shows all. By default the one for what is encoded."""
 
     preset: str | None = None
     """A named choice of settings; list-codecs shows them. Flags given beside it win."""
@@ -73,13 +74,13 @@ class DecodeArguments:
     """The file to decode."""
 
     output: OutputPath
-    """The folder for the meshes, one file per object; made when it is not there."""
+    """The folder for the files, one per object; made when it is not there."""
 
     only: Annotated[tuple[str, ...], tyro.conf.UseAppendAction, arg(metavar="NAME")] = ()
     """Decode this object alone; may be given several times."""
 
-    format: MeshFormat = "ply"
-    """Format of the meshes."""
+    format: FileFormat | None = None
+    """Format of the files: by default ply for meshes, and for volumes the format they came from."""
 
     overwrite: bool = False
     """Replace files of the same names that are there already."""

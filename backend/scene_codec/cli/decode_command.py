@@ -1,7 +1,9 @@
-"""`scene-codec decode`: one mesh file per object, under the object's own name."""
+"""`scene-codec decode`: one file per object, under the object's own name."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -20,29 +22,34 @@ from scene_codec.cli.terminal import (
     shown,
     size,
 )
+from scene_codec.codecs.contract import SceneItem
+from scene_codec.codecs.registry import codec_named
 from scene_codec.errors import Cancelled, CorruptFileError, InvalidRequestError
-from scene_codec.geometry.mesh_files import save_scene_object
-from scene_codec.geometry.scene_object import SceneObject
+from scene_codec.geometry.mesh_files import WRITABLE_SUFFIXES, save_scene_object
 from scene_codec.progress import Progress
 from scene_codec.reports import FileSummary, ObjectFailure
+from scene_codec.volumes.volume import VolumeObject
+from scene_codec.volumes.volume_files import save_volume, volume_path, volume_suffix
 
-HELP = """Turn a .nscene file back into meshes: one file per object, named after the object.
+HELP = """Turn a .nscene file back into meshes or volumes: one file per object, named after the object.
 
 A name that is no valid file name is changed, and the table shows to what.
 
 Examples:
   scene-codec decode scene.nscene -o meshes/
   scene-codec decode scene.nscene -o meshes/ --only Statue --format glb
+  scene-codec decode smoke.nscene -o volumes/
 """
 
 
 class WrittenObject(msgspec.Struct, frozen=True, kw_only=True):
-    """One decoded object and where it was written."""
+    """One decoded object and where it was written; vertices and faces of a mesh, voxels of a volume."""
 
     name: str
     file: str
     vertices: int
     faces: int
+    voxels: int
     bytes: int
 
 
@@ -76,9 +83,9 @@ def decode(arguments: list[str]) -> int:
         try:
             # One mesh at a time: a set of thousands never lies in memory as a whole.
             for item in objects:
-                written.append(_write(item, folder / files[item.name]))
+                written.append(_write(item, folder / files[item.name], overwrite=options.overwrite))
         except Cancelled as stop:
-            done = f"{len(written)} of {len(files)} meshes"
+            done = f"{len(written)} of {len(files)} objects"
             raise Cancelled(f"Stopped after {done}; those written to '{folder}' are whole.") from stop
     if failures and not written:
         raise CorruptFileError(f"Object {failures[0].name!r} cannot be decoded. {failures[0].reason}")
@@ -90,22 +97,47 @@ def decode(arguments: list[str]) -> int:
     return LEFT_OUT if failures else OK
 
 
-def _write(item: SceneObject, path: Path) -> WrittenObject:
+def _write(item: SceneItem, path: Path, *, overwrite: bool) -> WrittenObject:
     """Write one object and return what was written."""
+    if isinstance(item, VolumeObject):
+        return _write_volume(item, path, overwrite=overwrite)
     save_scene_object(item, path)
     return WrittenObject(
         name=item.name,
         file=path.name,
         vertices=len(item.mesh.vertices),
         faces=len(item.mesh.faces),
+        voxels=0,
         bytes=path.stat().st_size,
+    )
+
+
+def _write_volume(item: VolumeObject, path: Path, *, overwrite: bool) -> WrittenObject:
+    """Write a volume, in the format it came from when `path` has no suffix of a volume's format."""
+    if not volume_suffix(path):
+        path = path.parent / volume_path(replace(item, name=path.name), Path()).name
+        if path.exists() and not overwrite:
+            raise InvalidRequestError(f"'{path}' would be replaced. Give --overwrite, or another folder.")
+    save_volume(item, path)
+    files = path.rglob("*") if path.is_dir() else [path]
+    return WrittenObject(
+        name=item.name,
+        file=path.name,
+        vertices=0,
+        faces=0,
+        voxels=sum(math.prod(grid.shape) for grid in item.grids),
+        bytes=sum(file.stat().st_size for file in files),
     )
 
 
 def _wanted_files(summary: FileSummary, options: DecodeArguments) -> dict[str, str]:
     """Return the file name of each object to decode. Raises `InvalidRequestError` for an unknown name."""
     names = [item.name for item in summary.objects]
-    files = dict(zip(names, object_file_names(names, options.format), strict=True))
+    content = codec_named(summary.codec).info.content
+    suffix = options.format or ("ply" if content == "mesh" else "")
+    if suffix and (f".{suffix}" in WRITABLE_SUFFIXES) != (content == "mesh"):
+        raise InvalidRequestError(f"'{options.file}' holds {content} objects, which {suffix} cannot hold.")
+    files = dict(zip(names, object_file_names(names, suffix), strict=True))
     missing = [name for name in options.only if name not in files]
     if missing:
         some = ", ".join(f"'{name}'" for name in names[:10]) + (", ..." if len(names) > 10 else "")
@@ -138,11 +170,18 @@ def _show(report: DecodeReport, *, as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
+    volumes = any(item.voxels for item in report.objects)
     rows = [
-        (shown(item.name), shown(item.file), f"{item.vertices:,}", f"{item.faces:,}", size(item.bytes))
+        (
+            shown(item.name),
+            shown(item.file),
+            *((f"{item.voxels:,}",) if volumes else (f"{item.vertices:,}", f"{item.faces:,}")),
+            size(item.bytes),
+        )
         for item in report.objects
     ]
-    print_table(shown(report.folder), ("object", "file", "vertices", "faces", "size"), rows, text_columns=2)
+    counts = ("voxels",) if volumes else ("vertices", "faces")
+    print_table(shown(report.folder), ("object", "file", *counts, "size"), rows, text_columns=2)
     renamed = sum(Path(item.file).stem != item.name for item in report.objects)
     if renamed:
         messages().print(f"{renamed} names were changed to be valid and distinct file names.")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Callable
-from typing import cast
+from pathlib import Path
+from typing import Literal, cast
 
 import msgspec
 import tyro
@@ -26,19 +28,24 @@ from scene_codec.cli.terminal import (
     shown,
     size,
 )
-from scene_codec.codecs.registry import codec_named
+from scene_codec.codecs.registry import DEFAULT_CODECS, codec_named
+from scene_codec.errors import InvalidRequestError
+from scene_codec.object_inputs import content_of
 from scene_codec.progress import Progress
-from scene_codec.reports import EncodeReport
+from scene_codec.reports import EncodedObject, EncodeReport
+from scene_codec.volumes.volume_files import volume_suffix
 
 ROWS_SHOWN = 60
-OBJECT_COLUMNS = ("object", "vertices", "faces", "as plain binary", "own bytes")
+MESH_COLUMNS = ("object", "vertices", "faces", "as plain binary", "own bytes")
+VOLUME_COLUMNS = ("object", "grids", "voxels", "as plain binary", "own bytes")
 
-ENCODE_HELP = """Turn meshes into one small .nscene file.
+ENCODE_HELP = """Turn meshes or volumes into one small .nscene file.
 
 Examples:
   scene-codec encode statue.obj -o statue.nscene
   scene-codec encode bodies/ props/*.glb -o scene.nscene
   scene-codec encode bodies/ -o bodies.nscene --preset paper --resolution 64
+  scene-codec encode smoke.vdb head.nii.gz -o volumes.nscene
 """
 
 ADD_HELP = """Add meshes to a .nscene file. The objects that are there keep their bytes.
@@ -53,10 +60,11 @@ def encode(arguments: list[str]) -> int:
     """Run `encode` and return the exit status."""
     # The flags depend on the codec, and the values that --help shows on the preset: both are looked up first.
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--codec", default="mesh-necgs")
+    early.add_argument("--codec")
     early.add_argument("--preset")
-    chosen, _ = early.parse_known_args(arguments)
-    preset = codec_named(chosen.codec).settings(chosen.preset, {})
+    chosen, rest = early.parse_known_args(arguments)
+    codec = chosen.codec or DEFAULT_CODECS[_content_in(rest)]
+    preset = codec_named(codec).settings(chosen.preset, {})
     # A type made at run time, which a type checker cannot follow.
     record = cast(type[EncodeArguments[msgspec.Struct]], EncodeArguments[type(preset)])  # type: ignore[misc]
     options = parse(
@@ -71,13 +79,26 @@ def encode(arguments: list[str]) -> int:
         report = api.encode(
             inputs,
             options.output,
-            codec=options.codec,
+            codec=codec,
             preset=options.preset,
             settings=changed_settings(options.settings, preset),
             device=options.device,
             progress=Progress(callback, token),
         )
     return _finish(report, _show_encoded, as_json=options.json)
+
+
+def _content_in(words: list[str]) -> Literal["mesh", "volume"]:
+    """Return what the inputs among the words of a command line are, as far as one can see before parsing."""
+    for word in words:
+        if word.startswith("-"):
+            continue
+        if volume_suffix(Path(word)):
+            return "volume"
+        if Path(word).is_dir():
+            with contextlib.suppress(InvalidRequestError):
+                return content_of(word)
+    return "mesh"
 
 
 def add(arguments: list[str]) -> int:
@@ -117,7 +138,7 @@ def _show_encoded(report: EncodeReport) -> None:
     binary = sum(item.binary_bytes for item in report.objects)
     source = sum(item.source_bytes for item in report.objects)
     whole = (size(binary), size(own), size(report.file_bytes), ratio(binary, report.file_bytes))
-    columns = (*OBJECT_COLUMNS, "with share of file", "ratio")
+    columns = (*_object_columns(report), "with share of file", "ratio")
     print_table(shown(report.path), columns, rows, ("whole file", "", "", *whole))
     against = f", {ratio(source, report.file_bytes)} smaller than the source files ({size(source)})"
     results().print(
@@ -130,12 +151,27 @@ def _show_added(report: EncodeReport) -> None:
     """Print what was added to the file."""
     own = sum(item.bytes for item in report.objects)
     print_table(
-        shown(report.path), OBJECT_COLUMNS, _object_rows(report), ("all added", "", "", "", size(own))
+        shown(report.path),
+        _object_columns(report),
+        _object_rows(report),
+        ("all added", "", "", "", size(own)),
     )
     results().print(
         f"{len(report.objects):,} objects added; the file now has {size(report.file_bytes)}. "
         f"{report.device}, {duration(report.seconds)}."
     )
+
+
+def _object_columns(report: EncodeReport) -> tuple[str, ...]:
+    """Return the heads of the columns that `_object_rows` fills."""
+    return VOLUME_COLUMNS if any(item.grids for item in report.objects) else MESH_COLUMNS
+
+
+def _counts(item: EncodedObject) -> tuple[str, str]:
+    """Return how large an object was before."""
+    if item.grids:
+        return f"{item.grids:,}", f"{item.voxels:,}"
+    return f"{item.vertices:,}", f"{item.faces:,}"
 
 
 def _object_rows(report: EncodeReport) -> list[tuple[str, ...]]:
@@ -145,8 +181,7 @@ def _object_rows(report: EncodeReport) -> list[tuple[str, ...]]:
     return [
         (
             shown(item.name),
-            f"{item.vertices:,}",
-            f"{item.faces:,}",
+            *_counts(item),
             size(item.binary_bytes),
             size(item.bytes),
         )

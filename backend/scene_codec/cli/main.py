@@ -25,9 +25,9 @@ class Command:
 
 
 COMMANDS = {
-    "encode": Command("encode_command", "encode", "turn meshes into one .nscene file"),
-    "decode": Command("decode_command", "decode", "turn a .nscene file back into meshes"),
-    "add": Command("encode_command", "add", "add meshes to a .nscene file"),
+    "encode": Command("encode_command", "encode", "turn meshes or volumes into one .nscene file"),
+    "decode": Command("decode_command", "decode", "turn a .nscene file back into meshes or volumes"),
+    "add": Command("encode_command", "add", "add objects to a .nscene file"),
     "inspect": Command("report_commands", "inspect", "show what is in a file, section by section"),
     "evaluate": Command("report_commands", "evaluate", "measure a file against the originals"),
     "list-codecs": Command("report_commands", "list_codecs", "list the codecs and their presets"),
@@ -70,7 +70,7 @@ def print_help() -> None:
     lines = [
         "usage: scene-codec COMMAND ...",
         "",
-        "Neural Scene Codec: meshes in small files.",
+        "Neural Scene Codec: meshes and volumes in small files.",
         "",
         "Commands:",
     ]

@@ -54,7 +54,7 @@ def object_file_names(names: Iterable[str], suffix: str) -> list[str]:
             ending = f"-{number}"
             candidate = _shorten(stem, MAX_NAME_BYTES - len(ending)) + ending
         taken.add(_comparison_key(candidate))
-        files.append(f"{candidate}.{suffix}")
+        files.append(f"{candidate}.{suffix}" if suffix else candidate)
     return files
 
 

@@ -13,6 +13,7 @@ from scene_codec.bitstream import Section
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.progress import Progress
 from scene_codec.reports import CodecInfo, ObjectFailure
+from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
     import torch
@@ -31,11 +32,15 @@ class JobContext:
     working_folder: Callable[[str], Path]
 
 
+SceneItem = SceneObject | VolumeObject
+"""What a file holds: meshes or volumes, each with its name, place and host data."""
+
+
 @dataclass(frozen=True)
 class CodedObject:
     """An object and its sections of the file."""
 
-    source: SceneObject
+    source: SceneItem
     sections: tuple[Section, ...]
 
 
@@ -51,8 +56,11 @@ class CodedSet:
 class ObjectDecoder(Protocol):
     """Decodes the objects of one file, any one without the others."""
 
-    def decode(self, sections: Mapping[int, bytes]) -> TriangleMesh:
-        """Return an object's mesh in scene units. Raises `CorruptFileError`."""
+    def decode(self, sections: Mapping[int, bytes], progress: Progress) -> TriangleMesh | VolumeObject:
+        """Return an object's mesh in scene units, or its volume, whose name, place and host data are open.
+
+        Raises `CorruptFileError`, `Cancelled`.
+        """
 
 
 class Codec(Protocol):
@@ -62,23 +70,31 @@ class Codec(Protocol):
     payload_version: int
     shared_labels: Mapping[int, str]
     object_labels: Mapping[int, str]
+    detail_kinds: tuple[int, ...]
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> msgspec.Struct:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
 
-    def encode(
-        self, objects: Sequence[SceneObject], settings: msgspec.Struct, context: JobContext
-    ) -> CodedSet:
-        """Code a new set. Raises `UnsupportedSceneError` if nothing can be coded, `Cancelled`."""
+    def encode(self, objects: Sequence[SceneItem], settings: msgspec.Struct, context: JobContext) -> CodedSet:
+        """Code a new set of objects of the codec's content.
+
+        Raises `UnsupportedSceneError` if nothing can be coded, `Cancelled`.
+        """
 
     def add(
         self,
-        objects: Sequence[SceneObject],
+        objects: Sequence[SceneItem],
         shared: Mapping[int, bytes],
         settings: msgspec.Struct,
         context: JobContext,
     ) -> CodedSet:
         """Code more objects for a finished set, whose bytes stay as they are."""
+
+    def details(self, sections: Mapping[int, bytes]) -> dict[str, Any]:
+        """Return what `inspect` shows of an object beyond its sizes, from its sections of `detail_kinds`.
+
+        Raises `CorruptFileError`. Imports no torch.
+        """
 
     def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> ObjectDecoder:
         """Return the decoder of a file. Raises `CorruptFileError`."""

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from scene_codec.codecs.contract import Codec
 
 
+DEFAULT_CODECS = {"mesh": "mesh-necgs", "volume": "volume-wavelet"}
+"""The codec of each content when nobody chose one."""
+
+
 @cache
 def all_codecs() -> dict[str, Codec]:
     """Return every codec by its name in files."""

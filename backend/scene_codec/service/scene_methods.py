@@ -11,7 +11,8 @@ import msgspec
 
 import scene_codec
 from scene_codec.environment import describe_environment
-from scene_codec.errors import CorruptFileError, InvalidRequestError
+from scene_codec.errors import CorruptFileError, InvalidRequestError, UnsupportedSceneError
+from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.progress import Progress
 from scene_codec.reports import ObjectFailure
 from scene_codec.service import protocol
@@ -64,7 +65,13 @@ def decode(params: DecodeParams, progress: Progress) -> object:
         progress=progress,
         failures=failures,
     )
-    objects = [write_object(item, folder, index) for index, item in enumerate(decoded)]
+    objects = []
+    for index, item in enumerate(decoded):
+        if not isinstance(item, SceneObject):
+            raise UnsupportedSceneError(
+                f"{params.file} holds volumes; decode it with the command: scene-codec decode FILE -o FOLDER"
+            )
+        objects.append(write_object(item, folder, index))
     if failures and not objects:
         raise CorruptFileError(f"Object {failures[0].name!r} cannot be decoded. {failures[0].reason}")
     return {"objects": objects, "failures": msgspec.to_builtins(failures)}

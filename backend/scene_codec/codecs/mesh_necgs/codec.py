@@ -17,13 +17,13 @@ from scene_codec.codecs.mesh_necgs.config import (
     settings_for,
 )
 from scene_codec.errors import InvalidRequestError
+from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.reports import CodecInfo
 
 if TYPE_CHECKING:
     import torch
 
-    from scene_codec.codecs.contract import CodedSet, JobContext, ObjectDecoder
-    from scene_codec.geometry.scene_object import SceneObject
+    from scene_codec.codecs.contract import CodedSet, JobContext, ObjectDecoder, SceneItem
 
 
 class MeshNecgsCodec:
@@ -31,6 +31,7 @@ class MeshNecgsCodec:
 
     info = CodecInfo(
         name=CODEC_NAME,
+        content="mesh",
         summary="Sets of triangle meshes as latents of one shared neural decoder (after NeCGS, ICCV 2025)",
         default_preset=DEFAULT_PRESET,
         presets={name: explanation for name, (explanation, _) in PRESETS.items()},
@@ -38,6 +39,7 @@ class MeshNecgsCodec:
     payload_version = syntax.PAYLOAD_VERSION
     shared_labels: Mapping[int, str] = syntax.SHARED_LABELS
     object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
+    detail_kinds: tuple[int, ...] = ()
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> MeshNecgsSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
@@ -57,18 +59,16 @@ class MeshNecgsCodec:
             raise InvalidRequestError(f"The settings of {CODEC_NAME} contradict each other: {fault}.")
         return settings
 
-    def encode(
-        self, objects: Sequence[SceneObject], settings: msgspec.Struct, context: JobContext
-    ) -> CodedSet:
+    def encode(self, objects: Sequence[SceneItem], settings: msgspec.Struct, context: JobContext) -> CodedSet:
         """Code a new set. Raises `UnsupportedSceneError` if nothing can be coded, `Cancelled`."""
         from scene_codec.codecs.mesh_necgs.encoder import encode_set
 
         assert isinstance(settings, MeshNecgsSettings)
-        return encode_set(objects, settings, context)
+        return encode_set(_meshes(objects), settings, context)
 
     def add(
         self,
-        objects: Sequence[SceneObject],
+        objects: Sequence[SceneItem],
         shared: Mapping[int, bytes],
         settings: msgspec.Struct,
         context: JobContext,
@@ -77,10 +77,21 @@ class MeshNecgsCodec:
         from scene_codec.codecs.mesh_necgs.encoder import add_to_set
 
         assert isinstance(settings, MeshNecgsSettings)
-        return add_to_set(objects, shared, settings, context)
+        return add_to_set(_meshes(objects), shared, settings, context)
+
+    def details(self, sections: Mapping[int, bytes]) -> dict[str, Any]:
+        """Return nothing: the sizes say all."""
+        return {}
 
     def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> ObjectDecoder:
         """Return the decoder of a file. Raises `CorruptFileError`."""
         from scene_codec.codecs.mesh_necgs.decoder import SetDecoder
 
         return SetDecoder(shared, device)
+
+
+def _meshes(objects: Sequence[SceneItem]) -> list[SceneObject]:
+    """Return the objects, which the caller has checked to be meshes."""
+    meshes = [item for item in objects if isinstance(item, SceneObject)]
+    assert len(meshes) == len(objects)
+    return meshes

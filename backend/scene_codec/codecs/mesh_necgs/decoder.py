@@ -29,6 +29,7 @@ from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.tsdf_grid import TsdfGrid
 from scene_codec.networks.auto_decoder import AutoDecoder
 from scene_codec.networks.decoder_shape import LATENT_RESOLUTION
+from scene_codec.progress import Progress
 
 
 class SetDecoder:
@@ -51,8 +52,9 @@ class SetDecoder:
                 parameter.copy_(torch.from_numpy(values).view_as(parameter))
         self.network.to(device).requires_grad_(False)
 
-    def decode(self, sections: Mapping[int, bytes]) -> TriangleMesh:
-        """Return an object's mesh in scene units. Raises `CorruptFileError`."""
+    def decode(self, sections: Mapping[int, bytes], progress: Progress) -> TriangleMesh:
+        """Return an object's mesh in scene units. Raises `CorruptFileError`, `Cancelled`."""
+        progress.check_cancelled()
         return self.surface_mesh(read_object(sections, self.coding.tables))
 
     def surface_mesh(self, surface: CodedSurface) -> TriangleMesh:
