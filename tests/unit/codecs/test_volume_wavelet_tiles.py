@@ -25,7 +25,7 @@ from scene_codec.codecs.volume_wavelet.tile_coding import (
     decode_tile,
     encode_tile,
 )
-from scene_codec.entropy.fitting import fit_table
+from scene_codec.entropy.context_tables import count_magnitudes, fit_context_tables
 from scene_codec.errors import CorruptFileError
 from scene_codec.volumes.lifting_wavelet import ORIENTATIONS, decompose, reconstruct
 
@@ -45,9 +45,7 @@ def coded(box, step=0.05):
     symbols = quantiser.symbols(decompose(box, LEVELS))
     prior = published_prior(1)
     pieces = collect_pieces(symbols, box.shape, prior)
-    contexts = np.concatenate([contexts for contexts, _ in pieces])
-    values = np.concatenate([values for _, values in pieces])
-    tables = [fit_table(values[contexts == context]) for context in range(CONTEXTS)]
+    tables = fit_context_tables(count_magnitudes(pieces, CONTEXTS))
     return symbols, prior, tables, encode_tile(symbols, box.shape, prior, tables)
 
 

@@ -6,7 +6,7 @@ classes of a piece: write its symbols, count them, or read them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_wavelet.neighbourhood import PHASES, BandPhases, features, magnitudes
 from scene_codec.codecs.volume_wavelet.prior import CLASSES, Prior
+from scene_codec.entropy.context_tables import ContextTables, Piece
 from scene_codec.entropy.range_coding import SymbolDecoder, SymbolEncoder
-from scene_codec.entropy.tables import SymbolTable
 from scene_codec.volumes.lifting_wavelet import ORIENTATIONS, Shape, band_shapes
 
 BASE_CONTEXT = CLASSES
@@ -34,36 +34,24 @@ class TileSymbols:
     details: tuple[dict[str, Symbols], ...]
 
 
-Piece = Callable[[NDArray[np.uint8], "Symbols | None"], Symbols]
+Visit = Callable[[NDArray[np.uint8], "Symbols | None"], Symbols]
 """Takes the contexts (n,) of a piece, and its symbols where they are known; returns its symbols (n,)."""
 
 
-def encode_tile(symbols: TileSymbols, shape: Shape, prior: Prior, tables: Sequence[SymbolTable]) -> bytes:
+def encode_tile(symbols: TileSymbols, shape: Shape, prior: Prior, tables: ContextTables) -> bytes:
     """Return the stream of a tile of the given shape."""
-    encoder = SymbolEncoder(tables)
-
-    def write(contexts: NDArray[np.uint8], known: Symbols | None) -> Symbols:
-        assert known is not None
-        encoder.put(known, contexts)
-        return known
-
-    _walk(shape, len(symbols.details), prior, write, symbols)
-    return encoder.finish()
+    return encode_pieces(collect_pieces(symbols, shape, prior), tables)
 
 
-def decode_tile(
-    data: bytes, shape: Shape, levels: int, prior: Prior, tables: Sequence[SymbolTable]
-) -> TileSymbols:
+def decode_tile(data: bytes, shape: Shape, levels: int, prior: Prior, tables: ContextTables) -> TileSymbols:
     """Return the symbols of a tile. Raises `CorruptFileError`."""
-    decoder = SymbolDecoder(data, tables)
-    return _walk(shape, levels, prior, lambda contexts, _: decoder.take(contexts), None)
+    decoder = SymbolDecoder(data, tables.tables)
+    return _walk(shape, levels, prior, lambda contexts, _: decoder.take(tables.of_context[contexts]), None)
 
 
-def collect_pieces(
-    symbols: TileSymbols, shape: Shape, prior: Prior
-) -> list[tuple[NDArray[np.uint8], Symbols]]:
-    """Return contexts and symbols of all pieces of a tile, for fitting tables and estimating sizes."""
-    pieces: list[tuple[NDArray[np.uint8], Symbols]] = []
+def collect_pieces(symbols: TileSymbols, shape: Shape, prior: Prior) -> list[Piece]:
+    """Return contexts and symbols of all pieces of a tile, for fitting tables and for coding."""
+    pieces: list[Piece] = []
 
     def keep(contexts: NDArray[np.uint8], known: Symbols | None) -> Symbols:
         assert known is not None
@@ -74,8 +62,19 @@ def collect_pieces(
     return pieces
 
 
-def _walk(shape: Shape, levels: int, prior: Prior, piece: Piece, known: TileSymbols | None) -> TileSymbols:
-    """Go through a tile in coding order; return its symbols."""
+def encode_pieces(pieces: list[Piece], tables: ContextTables) -> bytes:
+    """Return the stream of a tile's pieces."""
+    encoder = SymbolEncoder(tables.tables)
+    for contexts, symbols in pieces:
+        encoder.put(symbols, tables.of_context[contexts])
+    return encoder.finish()
+
+
+def _walk(shape: Shape, levels: int, prior: Prior, piece: Visit, known: TileSymbols | None) -> TileSymbols:
+    """Go through a tile in coding order; return its symbols.
+
+    piece : what is done with each piece
+    """
     base_shape, detail_shapes = band_shapes(shape, levels)
     contexts = np.full(int(np.prod(base_shape)), BASE_CONTEXT, np.uint8)
     differences = piece(contexts, None if known is None else _differences(known.base).reshape(-1))
@@ -108,7 +107,7 @@ class _Band:
     parent: NDArray[np.uint8] | None
 
 
-def _walk_band(band: _Band, prior: Prior, piece: Piece, known: Symbols | None) -> Symbols:
+def _walk_band(band: _Band, prior: Prior, piece: Visit, known: Symbols | None) -> Symbols:
     """Go through the phases of a band; return its symbols."""
     own = band.coded[band.orientation]
     symbols = np.zeros(own.shape, np.int32) if known is None else known

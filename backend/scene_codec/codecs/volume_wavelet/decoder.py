@@ -1,0 +1,182 @@
+"""From the sections of a file back to volumes, or to a part of one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_codec.codecs.volume_parts.channel_range import restore_exceptions
+from scene_codec.codecs.volume_parts.grid_description import Triple, grid_of, restored_metadata
+from scene_codec.codecs.volume_wavelet.grid_tables import GridTables, read_tables
+from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
+from scene_codec.codecs.volume_wavelet.prior import published_prior
+from scene_codec.codecs.volume_wavelet.syntax import (
+    EXCEPTIONS,
+    RESIDUALS,
+    TABLES,
+    TOPOLOGY,
+    VALUES,
+    VOLUME,
+    GridHeader,
+    StreamIndex,
+    VolumeHeader,
+    read_volume,
+)
+from scene_codec.codecs.volume_wavelet.tile_voxels import (
+    ACTIVE,
+    States,
+    TileVoxels,
+    set_inactive,
+    tolerant_states,
+)
+from scene_codec.codecs.volume_wavelet.tiles import Box, box_shape
+from scene_codec.codecs.volume_wavelet.value_coding import channel_codings, decode_values
+from scene_codec.entropy.byte_fields import ByteReader
+from scene_codec.errors import CorruptFileError, InvalidRequestError
+from scene_codec.progress import Progress
+from scene_codec.volumes.array_storage import storage
+from scene_codec.volumes.volume import VolumeGrid, VolumeObject
+
+Values = NDArray[np.generic]
+
+
+class VolumeReader:
+    """The sections of one volume, opened: decodes whole grids or parts of them."""
+
+    def __init__(self, sections: Mapping[int, bytes]) -> None:
+        """Read everything but the tiles. Raises `CorruptFileError`."""
+        if VOLUME not in sections:
+            raise CorruptFileError("The volume's description is missing.")
+        self.header: VolumeHeader = read_volume(sections[VOLUME])
+        reader = ByteReader(sections.get(TABLES, b""))
+        self._tables = [read_tables(reader, grid) for grid in self.header.grids]
+        if reader.rest():
+            raise CorruptFileError("The tables of a volume have bytes too many.")
+        self._index = StreamIndex(self.header.grids, sections)
+
+    def grid(self, number: int, progress: Progress) -> VolumeGrid:
+        """Return a grid; a large one comes back as a map of a temporary file.
+
+        Raises `CorruptFileError`, `Cancelled`.
+        """
+        whole = tuple(slice(0, length) for length in self.header.grids[number].shape)
+        return self._part(number, (whole[0], whole[1], whole[2]), progress)
+
+    def region(self, number: int, corner: Triple, shape: Triple, progress: Progress) -> VolumeGrid:
+        """Return the voxels of a grid's box from `corner` on, decoding only the tiles that it touches.
+
+        corner : counted from the first voxel of the grid's own box
+        Raises `InvalidRequestError` when it does not lie within that, `CorruptFileError`, `Cancelled`.
+        """
+        header = self.header.grids[number]
+        ends = tuple(start + length for start, length in zip(corner, shape, strict=True))
+        if min(*corner, *shape) < 0 or any(end > side for end, side in zip(ends, header.shape, strict=True)):
+            raise InvalidRequestError(
+                f"The region from {corner} with {shape} voxels does not lie within the {header.shape} voxels "
+                f"of grid '{header.name}'."
+            )
+        x, y, z = (slice(start, end) for start, end in zip(corner, ends, strict=True))
+        return self._part(number, (x, y, z), progress)
+
+    def _part(self, number: int, part: Box, progress: Progress) -> VolumeGrid:
+        header = self.header.grids[number]
+        shape = box_shape(part)
+        axes = (len(header.channels),) if header.vectors else ()
+        values = storage((*shape, *axes), header.dtype)
+        active = storage(shape, np.dtype(np.bool_)) if header.masked else None
+        wanted = [
+            (index, box) for index, box in enumerate(header.tiling.boxes()) if _overlap(box, part) is not None
+        ]
+        tiles = mapped_in_order(lambda item: self.tile(number, *item), wanted)
+        for done, ((_, box), tile) in enumerate(zip(wanted, tiles, strict=True)):
+            progress.update(done / len(wanted))
+            inner, target = _overlap(box, part) or (box, box)
+            for channel, own in enumerate(tile.values):
+                (values[..., channel] if header.vectors else values)[target] = own[inner]
+            if active is not None and tile.states is not None:
+                active[target] = tile.states[inner] == ACTIVE
+        grid = grid_of(header, values, None if active is None else active.view(np.bool_))
+        corner = tuple(own + side.start for own, side in zip(header.corner, part, strict=True))
+        return replace(grid, corner=(corner[0], corner[1], corner[2]))
+
+    def tile(self, number: int, index: int, box: Box) -> TileVoxels:
+        """Return the voxels of a grid's tile. Raises `CorruptFileError`."""
+        header = self.header.grids[number]
+        streams: dict[int, list[bytes]] = {}
+        for kind, stream in zip(header.streams(), self._index.tile(number, index), strict=True):
+            streams.setdefault(kind, []).append(stream)
+        known = None
+        return _Tile(header, self._tables[number], streams, box_shape(box), known).decoded()
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """The streams of one tile by section, and what they are decoded with."""
+
+    header: GridHeader
+    tables: GridTables
+    streams: Mapping[int, list[bytes]]
+    shape: Triple
+    reference: States | None = field(default=None)
+
+    def decoded(self) -> TileVoxels:
+        """Return the voxels. Raises `CorruptFileError`."""
+        header, codings = self.header, channel_codings(self.header)
+        numbers = [np.zeros(self.shape, np.float32) for _ in codings]
+        if self.tables.values is not None:
+            prior = published_prior(header.prior)
+            numbers = [
+                decode_values(data, self.shape, coding, prior, self.tables.values)
+                for data, coding in zip(self.streams[VALUES], codings, strict=True)
+            ]
+        states = None
+        if header.topology == "tolerant":
+            states = tolerant_states(numbers, codings, header)
+        values = []
+        for channel, (own, coding) in enumerate(zip(numbers, codings, strict=True)):
+            restored = coding.restored(own, header.dtype)
+            if states is not None:
+                set_inactive(restored, states, header, channel)
+            if self.streams.get(EXCEPTIONS, [b""] * len(codings))[channel]:
+                restore_exceptions(restored, self.streams[EXCEPTIONS][channel])
+            values.append(restored)
+        return TileVoxels(tuple(values), states)
+
+
+def _overlap(box: Box, part: Box) -> tuple[Box, Box] | None:
+    """Return where two boxes overlap, counted from the starts of each, or None where they do not."""
+    inner, target = [], []
+    for own, other in zip(box, part, strict=True):
+        start, stop = max(own.start, other.start), min(own.stop, other.stop)
+        if start >= stop:
+            return None
+        inner.append(slice(start - own.start, stop - own.start))
+        target.append(slice(start - other.start, stop - other.start))
+    return (inner[0], inner[1], inner[2]), (target[0], target[1], target[2])
+
+
+def decode_volume(sections: Mapping[int, bytes], progress: Progress, name: str = "") -> VolumeObject:
+    """Return the volume of an object's sections; large grids come back as maps of temporary files.
+
+    Raises `CorruptFileError`, `Cancelled`, and `UnsupportedSceneError` when there is no room for the values.
+    """
+    reader = VolumeReader(sections)
+    headers = reader.header.grids
+    grids = [
+        reader.grid(index, progress.part(index / len(headers), (index + 1) / len(headers), header.name))
+        for index, header in enumerate(headers)
+    ]
+    return VolumeObject(
+        name=name,
+        grids=tuple(grids),
+        file_format=reader.header.file_format,
+        metadata=restored_metadata(reader.header.metadata),
+    )
+
+
+def decode_region(sections: Mapping[int, bytes], grid: int, corner: Triple, shape: Triple) -> VolumeGrid:
+    """Return a part of a grid, see `VolumeReader.region`."""
+    return VolumeReader(sections).region(grid, corner, shape, Progress())

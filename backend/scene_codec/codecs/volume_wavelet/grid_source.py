@@ -1,0 +1,103 @@
+"""A grid that is being encoded: ranges of its channels and its tiles, read one at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_codec.codecs.volume_parts.channel_range import ChannelRange
+from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
+from scene_codec.codecs.volume_wavelet.tiles import Box, Tiling, filled_smoothly
+from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
+from scene_codec.volumes.array_storage import LARGEST_IN_MEMORY, release
+from scene_codec.volumes.lifting_wavelet import FloatArray
+from scene_codec.volumes.volume import VolumeGrid
+
+Values = NDArray[np.generic]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SourceTile:
+    """The original voxels of a tile.
+
+    values : one array (x, y, z) per channel
+    active : (x, y, z), None when all voxels are
+    """
+
+    box: Box
+    values: tuple[Values, ...]
+    active: Mask | None
+
+    def cared_for(self, channel: int) -> Mask | None:
+        """Return which voxels have a value that matters and is a finite number, None when all do."""
+        own = self.values[channel]
+        finite = np.isfinite(own) if own.dtype.kind == "f" else None
+        if finite is not None and finite.all():
+            finite = None
+        if self.active is None or finite is None:
+            return self.active if finite is None else finite
+        return self.active & finite
+
+    def numbers(self, channel: int, coding: ChannelCoding, *, fill: bool) -> FloatArray:
+        """Return a channel as numbers for the wavelet.
+
+        fill : make up smooth values for voxels that do not matter, in place of the background
+        """
+        numbers = coding.normalised(self.values[channel])
+        cared = self.cared_for(channel)
+        if cared is None:
+            return numbers
+        if fill:
+            return filled_smoothly(numbers, cared)
+        finite = np.isfinite(self.values[channel])
+        return numbers if finite.all() else np.where(finite, numbers, np.float32(0.0))
+
+
+class GridSource:
+    """Reads a grid tile by tile."""
+
+    def __init__(self, grid: VolumeGrid, tile: int) -> None:
+        self.grid = grid
+        self.tiling = Tiling(grid.shape, tile)
+        self.boxes = self.tiling.boxes()
+        self._read_bytes = 0
+
+    def tile(self, box: Box) -> SourceTile:
+        """Return the voxels of a box."""
+        values = self.grid.values
+        channels = [values[..., index] for index in range(values.shape[3])] if values.ndim == 4 else [values]
+        own = tuple(np.ascontiguousarray(channel[box]) for channel in channels)
+        active = None if self.grid.active is None else np.asarray(self.grid.active[box])
+        self._read_bytes += sum(array.nbytes for array in own)
+        if self._read_bytes > LARGEST_IN_MEMORY:
+            self._read_bytes = 0
+            release(values)
+        return SourceTile(box, own, active)
+
+    @cached_property
+    def ranges(self) -> tuple[ChannelRange, ...]:
+        """Ranges of the finite active values of each channel."""
+        found = list(mapped_in_order(self._tile_ranges, self.boxes))
+        ranges = []
+        for channel in range(self.grid.channels):
+            bounds = [own for tile in found if (own := tile[channel]) is not None]
+            low, high = (
+                min((own[0] for own in bounds), default=0.0),
+                max((own[1] for own in bounds), default=0.0),
+            )
+            ranges.append(ChannelRange(low, high))
+        return tuple(ranges)
+
+    def _tile_ranges(self, box: Box) -> list[tuple[float, float] | None]:
+        """Return the smallest and the largest value of each channel of a tile."""
+        tile = self.tile(box)
+        bounds: list[tuple[float, float] | None] = []
+        for channel, own in enumerate(tile.values):
+            cared = tile.cared_for(channel)
+            chosen = own if cared is None else own[cared]
+            bounds.append((float(chosen.min()), float(chosen.max())) if chosen.size else None)
+        return bounds

@@ -1,0 +1,26 @@
+"""The probability tables of one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scene_codec.codecs.volume_wavelet.syntax import GridHeader
+from scene_codec.codecs.volume_wavelet.tile_coding import CONTEXTS
+from scene_codec.entropy.byte_fields import ByteReader
+from scene_codec.entropy.context_tables import ContextTables, read_context_tables
+
+
+@dataclass(frozen=True, eq=False)
+class GridTables:
+    """Tables of a grid's streams, None where it has no such streams."""
+
+    values: ContextTables | None = None
+
+    def to_bytes(self) -> bytes:
+        """Return what `read_tables` reads."""
+        return b"".join(tables.description for tables in (self.values,) if tables is not None)
+
+
+def read_tables(reader: ByteReader, header: GridHeader) -> GridTables:
+    """Return the tables of the next grid. Raises `CorruptFileError`."""
+    return GridTables(values=None if header.constant else read_context_tables(reader, CONTEXTS))

@@ -1,0 +1,79 @@
+"""How far decoded voxels are from the original ones, added up tile by tile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_codec.codecs.volume_wavelet.grid_source import SourceTile
+from scene_codec.codecs.volume_wavelet.syntax import Quality
+
+Values = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class TileErrors:
+    """Errors of the finite voxels of a tile, all channels together.
+
+    active_sum, box_sum : squared errors in squared units of the values
+    largest : of the active voxels
+    """
+
+    active_sum: float = 0.0
+    active_count: int = 0
+    box_sum: float = 0.0
+    box_count: int = 0
+    largest: float = 0.0
+
+
+def tile_errors(source: SourceTile, decoded: Iterable[Values], extent: float) -> TileErrors:
+    """Return the errors of a decoded tile, in units of `extent`; the largest in units of the values."""
+    active_sum = box_sum = largest = 0.0
+    active_count = box_count = 0
+    scale = 1.0 / extent if extent > 0.0 else 1.0
+    for channel, own in enumerate(decoded):
+        before = source.values[channel]
+        difference = _difference(before, own)
+        cared = source.cared_for(channel)
+        finite = np.isfinite(difference)
+        if not finite.all():
+            difference = np.where(finite, difference, 0.0)
+        squares = np.square(difference * scale)
+        box_sum += float(squares.sum())
+        box_count += int(finite.sum())
+        active_sum += float(squares.sum() if cared is None else squares[cared].sum())
+        active_count += difference.size if cared is None else int(cared.sum())
+        magnitudes = np.abs(difference if cared is None else difference[cared])
+        largest = max(largest, float(magnitudes.max(initial=0.0)))
+    return TileErrors(active_sum, active_count, box_sum, box_count, largest)
+
+
+def _difference(before: Values, after: Values) -> NDArray[np.floating]:
+    """Return after - before in a type that holds it."""
+    if before.dtype.kind in "iub" and before.dtype.itemsize <= 2:
+        return after.astype(np.float32) - before.astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if before.dtype.itemsize == 8 and before.dtype.kind == "i":
+            # Equal integers beyond 2**53 have the difference zero, whatever float64 makes of them.
+            wide = after.astype(np.float64) - before.astype(np.float64)
+            return np.where(after == before, 0.0, wide)
+        return after.astype(np.float64) - before.astype(np.float64)
+
+
+def quality_of(errors: Iterable[TileErrors]) -> Quality:
+    """Return what the errors of all tiles come to."""
+    found = list(errors)
+    return Quality(
+        psnr=psnr(sum(one.active_sum for one in found), sum(one.active_count for one in found)),
+        box_psnr=psnr(sum(one.box_sum for one in found), sum(one.box_count for one in found)),
+        max_error=max((one.largest for one in found), default=0.0),
+    )
+
+
+def psnr(squares: float, count: int) -> float | None:
+    """Return the PSNR of a sum of squared errors in units of the range; None without any error."""
+    return -10.0 * math.log10(squares / count) if squares > 0.0 else None

@@ -1,0 +1,83 @@
+"""What decoded numbers, states and residuals make of the voxels of a tile; encoder and decoder alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_codec.codecs.volume_wavelet.syntax import GridHeader
+from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
+from scene_codec.volumes.lifting_wavelet import FloatArray
+
+Values = NDArray[np.generic]
+States = NDArray[np.uint8]
+
+OUTSIDE, ACTIVE, INSIDE = 0, 1, 2
+"""States of a voxel: inactive with the background's value, active, inactive with minus the background."""
+
+
+@dataclass(frozen=True)
+class TileVoxels:
+    """A decoded tile.
+
+    values : one array (x, y, z) per channel, of the grid's type
+    states : (x, y, z), None when all voxels are active
+    """
+
+    values: tuple[Values, ...]
+    states: States | None
+
+
+def states_of(values: Values, active: NDArray[np.bool_], header: GridHeader) -> States:
+    """Return the states of voxels, given those of the first channel and which are active."""
+    states = active.astype(np.uint8)
+    if header.kind == "level set":
+        inner = np.negative(outer_value(header, 0, values.dtype))
+        states[~active & (values == inner)] = INSIDE
+    return states
+
+
+def tolerant_states(
+    numbers: Sequence[FloatArray], codings: Sequence[ChannelCoding], header: GridHeader
+) -> States:
+    """Return states from decoded values alone: active is what differs enough from the background."""
+    active = np.zeros(numbers[0].shape, np.bool_)
+    inside = np.zeros_like(active)
+    for own, coding in zip(numbers, codings, strict=True):
+        if coding.value_range.constant:
+            continue
+        threshold = np.float32(header.tolerance * (coding.quantiser.step / header.step))
+        distance = np.abs(own)
+        if header.kind == "level set":
+            inner = inner_number(coding)
+            inside = own < np.float32(0.5) * inner
+            distance = np.minimum(distance, np.abs(own - inner))
+        active |= distance > threshold
+    return np.where(active, np.uint8(ACTIVE), np.where(inside, np.uint8(INSIDE), np.uint8(OUTSIDE)))
+
+
+def inner_number(coding: ChannelCoding) -> np.float32:
+    """Return the number that minus the background has in a level set."""
+    return np.float32(coding.value_range.normalised(np.array([-coding.background]))[0] - coding.origin)
+
+
+def outer_value(header: GridHeader, channel: int, dtype: np.dtype[np.generic]) -> Values:
+    """Return the background as a value of a type; what does not fit is cut off."""
+    wide = np.asarray(header.background[channel], np.float64)
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype.name)
+        wide = np.nan_to_num(wide).clip(float(info.min), float(info.max))
+        return np.asarray(min(max(int(wide), int(info.min)), int(info.max))).astype(dtype)
+    with np.errstate(over="ignore"):
+        return wide.astype(dtype)
+
+
+def set_inactive(values: Values, states: States, header: GridHeader, channel: int) -> None:
+    """Give inactive voxels the values they must have."""
+    outer = outer_value(header, channel, values.dtype)
+    values[states == OUTSIDE] = outer
+    if header.kind == "level set":
+        values[states == INSIDE] = np.negative(outer)
