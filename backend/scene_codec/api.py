@@ -300,7 +300,7 @@ def _may_be_replaced(path: Path) -> bool:
     return start in (b"", MAGIC)
 
 
-def _details(scene: SceneFile, codec: Codec | None, entry: ObjectEntry) -> dict[str, Any]:
+def _details(scene: SceneFile, codec: Codec | None, entry: ObjectEntry) -> dict[str, str]:
     """Return what the codec says of an object; nothing for a codec that this release does not know."""
     if codec is None or not codec.detail_kinds or scene.payload_version > codec.payload_version:
         return {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -62,7 +62,7 @@ class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     bytes : sections plus the object's record in the header
     transform : 16 numbers, row major, object to world
     instance_of : name of the object whose geometry this one shares, or None
-    details : what the codec says of the object, such as the quality that was reached
+    details : what the codec says of the object's parts, such as the quality that a volume's grid reached
     """
 
     name: str
@@ -71,7 +71,7 @@ class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     transform: tuple[float, ...]
     host_bytes: int
     instance_of: str | None
-    details: dict[str, Any] = {}
+    details: dict[str, str] = {}
 
 
 class FileSummary(msgspec.Struct, frozen=True, kw_only=True):

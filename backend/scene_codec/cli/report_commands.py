@@ -127,6 +127,9 @@ def _show_file(summary: FileSummary) -> None:
         results().print(f"The first {ROWS_SHOWN} of {len(summary.objects):,} objects; --json lists all.")
     if objects:
         print_table("Objects", ("object", "sections", "host data", "size"), objects, text_columns=2)
+        for item in summary.objects[:ROWS_SHOWN]:
+            for part, facts in item.details.items():
+                results().print(f"{shown(item.name)}, {shown(part)}: {shown(facts)}")
         results().print(f"{size(summary.file_bytes / len(summary.objects))} per object, everything included.")
 
 

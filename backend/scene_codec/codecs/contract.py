@@ -90,8 +90,8 @@ class Codec(Protocol):
     ) -> CodedSet:
         """Code more objects for a finished set, whose bytes stay as they are."""
 
-    def details(self, sections: Mapping[int, bytes]) -> dict[str, Any]:
-        """Return what `inspect` shows of an object beyond its sizes, from its sections of `detail_kinds`.
+    def details(self, sections: Mapping[int, bytes]) -> dict[str, str]:
+        """Return what `inspect` says of an object's parts by their names, from its sections of `detail_kinds`.
 
         Raises `CorruptFileError`. Imports no torch.
         """

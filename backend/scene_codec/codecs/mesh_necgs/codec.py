@@ -79,7 +79,7 @@ class MeshNecgsCodec:
         assert isinstance(settings, MeshNecgsSettings)
         return add_to_set(_meshes(objects), shared, settings, context)
 
-    def details(self, sections: Mapping[int, bytes]) -> dict[str, Any]:
+    def details(self, sections: Mapping[int, bytes]) -> dict[str, str]:
         """Return nothing: the sizes say all."""
         return {}
 

@@ -107,7 +107,7 @@ class VolumeVaeCodec:
         coded = self.encode(objects, msgspec.structs.replace(settings, model=names[0]), context)
         return replace(coded, shared=())
 
-    def details(self, sections: Mapping[int, bytes]) -> dict[str, Any]:
+    def details(self, sections: Mapping[int, bytes]) -> dict[str, str]:
         """Return nothing: the sizes say all."""
         return {}
 
