@@ -91,7 +91,7 @@ class Codec(Protocol):
         """Code more objects for a finished set, whose bytes stay as they are."""
 
     def details(self, sections: Mapping[int, bytes]) -> dict[str, str]:
-        """Return what `inspect` says of an object's parts by their names, from its sections of `detail_kinds`.
+        """Return what `inspect` says of an object by parts, from its sections of `detail_kinds`.
 
         Raises `CorruptFileError`. Imports no torch.
         """
