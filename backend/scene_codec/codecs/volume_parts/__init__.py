@@ -1,1 +1,1 @@
-"""What the codecs for volumes have in common: descriptions of grids, value ranges, values that are no numbers."""
+"""What the codecs for volumes have in common: descriptions of grids, ranges and odd values."""

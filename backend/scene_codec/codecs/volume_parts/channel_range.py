@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from scene_codec.entropy.byte_fields import ByteReader, varint
 from scene_codec.errors import CorruptFileError
+from scene_codec.volumes.array_storage import slabs
 
 Values = NDArray[np.generic]
 
@@ -39,14 +39,18 @@ class ChannelRange:
             kind = values.dtype if values.dtype.kind != "b" else np.dtype(np.uint8)
             unsigned = np.dtype(f"uint{8 * kind.itemsize}")
             every = np.arange(1 << 8 * kind.itemsize, dtype=unsigned).view(kind)
-            return self._normalised(every)[values.view(unsigned)]
+            shares: NDArray[np.float32] = self._normalised(every)[values.view(unsigned)]
+            return shares
         return self._normalised(values)
 
     def _normalised(self, values: Values) -> NDArray[np.float32]:
         wide = values.astype(np.float64)
         # Halves keep the difference of the largest float64 numbers finite.
         scaled = (0.5 * wide - 0.5 * self.low) / (0.5 * self.high - 0.5 * self.low)
-        return np.where(np.isfinite(scaled), np.clip(scaled, 0.0, 1.0), 0.5).astype(np.float32)
+        shares: NDArray[np.float32] = np.where(np.isfinite(scaled), np.clip(scaled, 0.0, 1.0), 0.5).astype(
+            np.float32
+        )
+        return shares
 
     def restored(self, normalised: NDArray[np.float32], dtype: np.dtype[np.generic]) -> Values:
         """Return values of a type; whole numbers are rounded, and nothing leaves the range."""
@@ -62,11 +66,11 @@ class ChannelRange:
         return (np.rint(wide) if dtype.kind == "b" else wide).astype(dtype)
 
 
-def range_of(pieces: Iterable[Values]) -> ChannelRange:
-    """Return the range of the finite values of a channel, given piece by piece."""
+def range_of(values: Values) -> ChannelRange:
+    """Return the range of the finite values of a channel, read piece by piece."""
     low, high = math.inf, -math.inf
-    for piece in pieces:
-        finite = piece[np.isfinite(piece)] if piece.dtype.kind == "f" else piece
+    for slab in slabs(values):
+        finite = slab[np.isfinite(slab)] if slab.dtype.kind == "f" else slab
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     return ChannelRange(low, high) if low <= high else ChannelRange(0.0, 0.0)

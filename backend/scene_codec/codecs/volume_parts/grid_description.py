@@ -58,8 +58,8 @@ class GridDescription(msgspec.Struct, array_like=True, frozen=True, kw_only=True
         return np.dtype(self.value_type)
 
 
-def description_of(grid: VolumeGrid) -> dict[str, Any]:
-    """Return the fields of a grid's `GridDescription`. Raises `UnsupportedSceneError` for grids of no sort."""
+def check_grid(grid: VolumeGrid) -> None:
+    """Raise `UnsupportedSceneError` for a grid that cannot be described."""
     if grid.values.dtype.name not in VALUE_TYPES:
         raise UnsupportedSceneError(
             f"Grid '{grid.name}' has values of type {grid.values.dtype}; convert it to one of: "
@@ -69,6 +69,11 @@ def description_of(grid: VolumeGrid) -> dict[str, Any]:
         raise UnsupportedSceneError(f"Grid '{grid.name}' has {grid.values.ndim} axes in place of 3 or 4.")
     if grid.active is not None and grid.active.shape != grid.shape:
         raise UnsupportedSceneError(f"Grid '{grid.name}' has a mask of another shape than its values.")
+
+
+def description_of(grid: VolumeGrid) -> dict[str, Any]:
+    """Return the fields of a grid's `GridDescription`. Raises as `check_grid` does."""
+    check_grid(grid)
     identity = np.array_equal(grid.to_object, np.eye(4))
     return {
         "name": grid.name,

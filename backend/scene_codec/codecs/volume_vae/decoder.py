@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scene_codec.codecs.volume_parts.channel_range import restore_exceptions
+from scene_codec.codecs.volume_parts.grid_description import grid_of
 from scene_codec.codecs.volume_vae.active_voxels import decode_active
-from scene_codec.codecs.volume_vae.channel_range import restore_exceptions
 from scene_codec.codecs.volume_vae.coding import coding_of
 from scene_codec.codecs.volume_vae.model import BlockModel, read_model, shipped_model_of
 from scene_codec.codecs.volume_vae.slabs import block_axes, channel_view, slab_count, slab_rows, slab_shape
@@ -23,7 +24,6 @@ from scene_codec.codecs.volume_vae.syntax import (
     ChannelHeader,
     GridHeader,
     VolumeHeader,
-    grid_of,
     read_records,
     read_volume,
     volume_of,

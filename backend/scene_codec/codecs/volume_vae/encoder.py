@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.bitstream import Section
+from scene_codec.codecs.volume_parts.channel_range import encode_exceptions, range_of
+from scene_codec.codecs.volume_parts.grid_description import check_grid
 from scene_codec.codecs.volume_vae.active_voxels import encode_active
-from scene_codec.codecs.volume_vae.channel_range import encode_exceptions, range_of
 from scene_codec.codecs.volume_vae.coding import coding_of
 from scene_codec.codecs.volume_vae.config import VolumeVaeSettings
 from scene_codec.codecs.volume_vae.model import BlockModel, shipped_model_of
@@ -37,10 +38,10 @@ from scene_codec.codecs.volume_vae.syntax import (
     write_volume,
 )
 from scene_codec.entropy.byte_fields import varint
-from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
+from scene_codec.errors import InvalidRequestError
 from scene_codec.progress import Progress
 from scene_codec.volumes.blocks import BLOCK_SIDE, cut_layers
-from scene_codec.volumes.volume import VALUE_TYPES, VolumeGrid, VolumeObject
+from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 
 
 def model_sections(model: BlockModel) -> tuple[Section, ...]:
@@ -66,7 +67,7 @@ def encode_volume(
     values: list[bytes] = []
     topologies: list[bytes] = []
     for index, grid in enumerate(volume.grids):
-        _check_grid(grid)
+        check_grid(grid)
         part = progress.part(index / len(volume.grids), (index + 1) / len(volume.grids), grid.name)
         header = _header_of(grid, settings, model)
         headers.append(header)
@@ -83,18 +84,6 @@ def encode_volume(
     if any(header.masked for header in headers):
         sections.append(Section(TOPOLOGY, write_records(topologies)))
     return tuple(sections)
-
-
-def _check_grid(grid: VolumeGrid) -> None:
-    if grid.values.dtype.name not in VALUE_TYPES:
-        raise UnsupportedSceneError(
-            f"Grid '{grid.name}' has values of type {grid.values.dtype}; convert it to one of: "
-            f"{', '.join(VALUE_TYPES)}."
-        )
-    if grid.values.ndim not in (3, 4):
-        raise UnsupportedSceneError(f"Grid '{grid.name}' has {grid.values.ndim} axes in place of 3 or 4.")
-    if grid.active is not None and grid.active.shape != grid.shape:
-        raise UnsupportedSceneError(f"Grid '{grid.name}' has a mask of another shape than its values.")
 
 
 def _header_of(grid: VolumeGrid, settings: VolumeVaeSettings, model: BlockModel) -> GridHeader:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scene_codec.codecs.volume_vae.channel_range import ChannelRange
+from scene_codec.codecs.volume_parts.channel_range import ChannelRange
 from scene_codec.codecs.volume_vae.config import VolumeVaeSettings
 from scene_codec.codecs.volume_vae.model import BlockModel
 from scene_codec.codecs.volume_vae.rate_coding import RateCoding

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scene_codec.codecs.volume_vae.channel_range import ChannelRange, range_of
+from scene_codec.codecs.volume_parts.channel_range import ChannelRange, range_of
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
 from scene_codec.volumes.blocks import BLOCK_SIDE, block_counts, cut_layers
