@@ -1,4 +1,4 @@
-"""A table for each of many contexts that are ordered by spread; contexts of few symbols share their neighbours'.
+"""A table for each of many contexts that are ordered by spread; those of few symbols share one.
 
 A table costs about four bytes in the file. Whether two neighbouring contexts are worth a table each is
 decided by the entropies of their histograms.
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scene_codec.entropy.byte_fields import ByteReader
 from scene_codec.entropy.fitting import read_table
+from scene_codec.entropy.range_coding import SymbolEncoder
 from scene_codec.entropy.symmetric_fit import fit_symmetric
 from scene_codec.entropy.tables import SymbolTable
 
@@ -75,6 +76,14 @@ def fit_context_tables(counts: NDArray[np.int64]) -> ContextTables:
     tables = tuple(fit_symmetric(counts[start:stop].sum(axis=0)) for start, stop in groups)
     sizes = [stop - start for start, stop in groups]
     return ContextTables(tables, np.repeat(np.arange(len(groups)), sizes).astype(np.uint8))
+
+
+def encode_pieces(pieces: Iterable[Piece], tables: ContextTables) -> bytes:
+    """Return the stream of pieces, contexts and symbols each; a `SymbolDecoder` reads it piece by piece."""
+    encoder = SymbolEncoder(tables.tables)
+    for contexts, symbols in pieces:
+        encoder.put(symbols, tables.of_context[contexts])
+    return encoder.finish()
 
 
 def _merged(counts: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -52,10 +52,13 @@ class ChannelRange:
         )
         return shares
 
-    def restored(self, normalised: NDArray[np.float32], dtype: np.dtype[np.generic]) -> Values:
-        """Return values of a type; whole numbers are rounded, and nothing leaves the range."""
+    def wide(self, normalised: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return values as float64; nothing leaves the range."""
         share = np.clip(normalised.astype(np.float64), 0.0, 1.0)
-        wide = np.clip(self.low * (1.0 - share) + self.high * share, self.low, self.high)
+        return np.clip(self.low * (1.0 - share) + self.high * share, self.low, self.high)
+
+    def cast(self, wide: NDArray[np.float64], dtype: np.dtype[np.generic]) -> Values:
+        """Return values as a type; whole numbers are rounded."""
         if dtype.kind in "iu":
             info = np.iinfo(dtype.name)
             # The largest int64 is no float64: the next one below is.
@@ -64,6 +67,10 @@ class ChannelRange:
             )
             return np.clip(np.rint(wide), float(info.min), high).astype(dtype)
         return (np.rint(wide) if dtype.kind == "b" else wide).astype(dtype)
+
+    def restored(self, normalised: NDArray[np.float32], dtype: np.dtype[np.generic]) -> Values:
+        """Return values of a type; whole numbers are rounded, and nothing leaves the range."""
+        return self.cast(self.wide(normalised), dtype)
 
 
 def range_of(values: Values) -> ChannelRange:

@@ -74,7 +74,7 @@ def check_settings(settings: VolumeWaveletSettings) -> None:
     given = [name for name in TARGETS if getattr(settings, name) not in (None, False)]
     if len(given) != 1:
         raise InvalidRequestError(
-            f"{CODEC_NAME} needs exactly one of {', '.join(TARGETS)}; given are: {', '.join(given) or 'none'}."
+            f"{CODEC_NAME} needs exactly one of {', '.join(TARGETS)}; given: {', '.join(given) or 'none'}."
         )
     if settings.topology == "tolerant" and given[0] in ("max_error", "lossless"):
         raise InvalidRequestError(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_parts.channel_range import restore_exceptions
 from scene_codec.codecs.volume_parts.grid_description import Triple, grid_of, restored_metadata
+from scene_codec.codecs.volume_wavelet.exact_values import Corrector
 from scene_codec.codecs.volume_wavelet.grid_tables import GridTables, read_tables
 from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
 from scene_codec.codecs.volume_wavelet.prior import published_prior
@@ -26,13 +27,14 @@ from scene_codec.codecs.volume_wavelet.syntax import (
     read_volume,
 )
 from scene_codec.codecs.volume_wavelet.tile_voxels import (
-    ACTIVE,
-    States,
     TileVoxels,
+    clues_of,
     set_inactive,
     tolerant_states,
 )
 from scene_codec.codecs.volume_wavelet.tiles import Box, box_shape
+from scene_codec.codecs.volume_wavelet.topology_coding import ACTIVE, decode_states
+from scene_codec.codecs.volume_wavelet.topology_reference import reference_states
 from scene_codec.codecs.volume_wavelet.value_coding import channel_codings, decode_values
 from scene_codec.entropy.byte_fields import ByteReader
 from scene_codec.errors import CorruptFileError, InvalidRequestError
@@ -56,6 +58,7 @@ class VolumeReader:
         if reader.rest():
             raise CorruptFileError("The tables of a volume have bytes too many.")
         self._index = StreamIndex(self.header.grids, sections)
+        self._active: dict[int, _Active] = {}
 
     def grid(self, number: int, progress: Progress) -> VolumeGrid:
         """Return a grid; a large one comes back as a map of a temporary file.
@@ -90,7 +93,8 @@ class VolumeReader:
         wanted = [
             (index, box) for index, box in enumerate(header.tiling.boxes()) if _overlap(box, part) is not None
         ]
-        tiles = mapped_in_order(lambda item: self.tile(number, *item), wanted)
+        helper = self._reference(number, [box for _, box in wanted])
+        tiles = mapped_in_order(lambda item: self._tile(number, *item, helper), wanted)
         for done, ((_, box), tile) in enumerate(zip(wanted, tiles, strict=True)):
             progress.update(done / len(wanted))
             inner, target = _overlap(box, part) or (box, box)
@@ -100,16 +104,53 @@ class VolumeReader:
                 active[target] = tile.states[inner] == ACTIVE
         grid = grid_of(header, values, None if active is None else active.view(np.bool_))
         corner = tuple(own + side.start for own, side in zip(header.corner, part, strict=True))
-        return replace(grid, corner=(corner[0], corner[1], corner[2]))
+        grid = replace(grid, corner=(corner[0], corner[1], corner[2]))
+        if shape == header.shape:
+            self._active[number] = _Active.of(grid)
+        return grid
 
-    def tile(self, number: int, index: int, box: Box) -> TileVoxels:
+    def _reference(self, number: int, boxes: Sequence[Box]) -> _Active | None:
+        """Return the active voxels of the grid that helps to decode some tiles, as far as they reach."""
+        header = self.header.grids[number]
+        if header.reference < 0 or not boxes:
+            return None
+        known = self._active.get(header.reference)
+        if known is not None:
+            return known
+        other = self.header.grids[header.reference]
+        part = []
+        for axis in range(3):
+            shift = header.corner[axis] - other.corner[axis]
+            start = min(box[axis].start for box in boxes) + shift
+            stop = max(box[axis].stop for box in boxes) + shift
+            start = min(max(start, 0), other.shape[axis])
+            part.append(slice(start, max(start, min(stop, other.shape[axis]))))
+        return _Active.of(self._part(header.reference, (part[0], part[1], part[2]), Progress()))
+
+    def _tile(self, number: int, index: int, box: Box, helper: _Active | None) -> TileVoxels:
         """Return the voxels of a grid's tile. Raises `CorruptFileError`."""
         header = self.header.grids[number]
         streams: dict[int, list[bytes]] = {}
         for kind, stream in zip(header.streams(), self._index.tile(number, index), strict=True):
             streams.setdefault(kind, []).append(stream)
-        known = None
-        return _Tile(header, self._tables[number], streams, box_shape(box), known).decoded()
+        reference = (
+            None if helper is None else reference_states(helper.voxels, helper.corner, box, header.corner)
+        )
+        return _Tile(header, self._tables[number], streams, box_shape(box), reference).decoded()
+
+
+@dataclass(frozen=True)
+class _Active:
+    """Active voxels (x, y, z) of a grid or of a part of it, and the lattice index of the first."""
+
+    voxels: NDArray[np.bool_]
+    corner: Triple
+
+    @staticmethod
+    def of(grid: VolumeGrid) -> _Active:
+        """Return those of a grid."""
+        voxels = np.ones(grid.shape, np.bool_) if grid.active is None else grid.active
+        return _Active(voxels, grid.corner)
 
 
 @dataclass(frozen=True)
@@ -120,7 +161,7 @@ class _Tile:
     tables: GridTables
     streams: Mapping[int, list[bytes]]
     shape: Triple
-    reference: States | None = field(default=None)
+    reference: NDArray[np.uint8] | None
 
     def decoded(self) -> TileVoxels:
         """Return the voxels. Raises `CorruptFileError`."""
@@ -135,9 +176,17 @@ class _Tile:
         states = None
         if header.topology == "tolerant":
             states = tolerant_states(numbers, codings, header)
+        elif self.tables.topology is not None:
+            clues = clues_of(numbers, codings, header, self.reference)
+            states = decode_states(self.streams[TOPOLOGY][0], self.shape, clues, self.tables.topology)
         values = []
         for channel, (own, coding) in enumerate(zip(numbers, codings, strict=True)):
-            restored = coding.restored(own, header.dtype)
+            if self.tables.residuals is None:
+                restored = coding.restored(own, header.dtype)
+            else:
+                coded = None if states is None else states == ACTIVE
+                corrector = Corrector(header, coding, own, coded)
+                restored = corrector.corrected(self.streams[RESIDUALS][channel], self.tables.residuals)
             if states is not None:
                 set_inactive(restored, states, header, channel)
             if self.streams.get(EXCEPTIONS, [b""] * len(codings))[channel]:

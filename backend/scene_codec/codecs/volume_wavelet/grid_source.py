@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scene_codec.codecs.volume_parts.channel_range import ChannelRange
 from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
 from scene_codec.codecs.volume_wavelet.tiles import Box, Tiling, filled_smoothly
+from scene_codec.codecs.volume_wavelet.topology_reference import reference_states
 from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
 from scene_codec.volumes.array_storage import LARGEST_IN_MEMORY, release
 from scene_codec.volumes.lifting_wavelet import FloatArray
@@ -26,11 +27,13 @@ class SourceTile:
 
     values : one array (x, y, z) per channel
     active : (x, y, z), None when all voxels are
+    reference : (x, y, z) states in the grid that helps, see `reference_states`; None without one
     """
 
     box: Box
     values: tuple[Values, ...]
     active: Mask | None
+    reference: NDArray[np.uint8] | None
 
     def cared_for(self, channel: int) -> Mask | None:
         """Return which voxels have a value that matters and is a finite number, None when all do."""
@@ -60,8 +63,10 @@ class SourceTile:
 class GridSource:
     """Reads a grid tile by tile."""
 
-    def __init__(self, grid: VolumeGrid, tile: int) -> None:
+    def __init__(self, grid: VolumeGrid, tile: int, helper: VolumeGrid | None = None) -> None:
+        """Take a grid, and another one whose active voxels resemble its own."""
         self.grid = grid
+        self._helper = helper
         self.tiling = Tiling(grid.shape, tile)
         self.boxes = self.tiling.boxes()
         self._read_bytes = 0
@@ -76,7 +81,10 @@ class GridSource:
         if self._read_bytes > LARGEST_IN_MEMORY:
             self._read_bytes = 0
             release(values)
-        return SourceTile(box, own, active)
+        reference = None
+        if self._helper is not None and self._helper.active is not None:
+            reference = reference_states(self._helper.active, self._helper.corner, box, self.grid.corner)
+        return SourceTile(box, own, active, reference)
 
     @cached_property
     def ranges(self) -> tuple[ChannelRange, ...]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scene_codec.codecs.volume_wavelet.residual_coding import CONTEXTS as RESIDUAL_CONTEXTS
 from scene_codec.codecs.volume_wavelet.syntax import GridHeader
 from scene_codec.codecs.volume_wavelet.tile_coding import CONTEXTS
+from scene_codec.codecs.volume_wavelet.topology_coding import TopologyModel, read_topology_model
 from scene_codec.entropy.byte_fields import ByteReader
 from scene_codec.entropy.context_tables import ContextTables, read_context_tables
 
@@ -15,12 +17,19 @@ class GridTables:
     """Tables of a grid's streams, None where it has no such streams."""
 
     values: ContextTables | None = None
+    topology: TopologyModel | None = None
+    residuals: ContextTables | None = None
 
     def to_bytes(self) -> bytes:
         """Return what `read_tables` reads."""
-        return b"".join(tables.description for tables in (self.values,) if tables is not None)
+        parts = [tables.description for tables in (self.values, self.residuals) if tables is not None]
+        return b"".join(parts) + (b"" if self.topology is None else self.topology.to_bytes())
 
 
 def read_tables(reader: ByteReader, header: GridHeader) -> GridTables:
     """Return the tables of the next grid. Raises `CorruptFileError`."""
-    return GridTables(values=None if header.constant else read_context_tables(reader, CONTEXTS))
+    return GridTables(
+        values=None if header.constant else read_context_tables(reader, CONTEXTS),
+        residuals=read_context_tables(reader, RESIDUAL_CONTEXTS) if header.residual != "none" else None,
+        topology=read_topology_model(reader) if header.topology == "exact" else None,
+    )

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 
 from scene_codec.codecs.volume_wavelet.grid_source import GridSource, SourceTile
-from scene_codec.codecs.volume_wavelet.quantiser import Quantiser, fitted_offsets
+from scene_codec.codecs.volume_wavelet.quantiser import fitted_offsets
 from scene_codec.codecs.volume_wavelet.reached_quality import psnr, tile_errors
 from scene_codec.codecs.volume_wavelet.tile_encoding import Plan, draft_of, transformed
 from scene_codec.codecs.volume_wavelet.tile_voxels import set_inactive, states_of
-from scene_codec.codecs.volume_wavelet.tiles import Box, box_shape
+from scene_codec.codecs.volume_wavelet.tiles import box_shape
 from scene_codec.volumes.lifting_wavelet import Subbands
 
 MOST_TILES = 8
@@ -61,7 +61,7 @@ def with_fitted_offsets(plan: Plan, sample: list[SampleTile]) -> Plan:
         for channel, coding in enumerate(plan.codings)
         if not coding.value_range.constant
     ]
-    ones, more = (int(round(sum(pair[slot] for pair in found) / max(len(found), 1))) for slot in (0, 1))
+    ones, more = (round(sum(pair[slot] for pair in found) / max(len(found), 1)) for slot in (0, 1))
     header = msgspec.structs.replace(plan.header, offsets=(ones, more))
     return Plan(header, plan.prior, plan.fill)
 
@@ -96,7 +96,7 @@ def plan_for_psnr(plan: Plan, sample: list[SampleTile], wanted: float) -> Plan:
 
 def start_step(wanted: float) -> float:
     """Return the step whose error would be a third of it."""
-    return min(LARGEST_STEP, 3.0 * 10.0 ** (-wanted / 20.0))
+    return float(min(LARGEST_STEP, 3.0 * math.pow(10.0, -wanted / 20.0)))
 
 
 def found_step(
@@ -106,7 +106,7 @@ def found_step(
 
     reached : PSNR and plan of a step; falls with the step, as good as always
     """
-    step, slope = start, -6.02
+    step, slope = float(start), -6.02
     above: tuple[float, float, Plan] | None = None
     below: tuple[float, float] | None = None
     for _ in range(_ITERATIONS):

@@ -33,6 +33,7 @@ from scene_codec.codecs.volume_parts.grid_description import (
     write_header,
 )
 from scene_codec.codecs.volume_wavelet.prior import MODEL_FILES
+from scene_codec.codecs.volume_wavelet.residual_coding import suits_steps
 from scene_codec.codecs.volume_wavelet.tiles import Tiling
 from scene_codec.entropy.byte_fields import ByteReader, varint
 from scene_codec.errors import CorruptFileError
@@ -103,7 +104,8 @@ class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, fo
     offsets : of the quantiser
     residual : what is added to decoded values: nothing, multiples of a step, or differences of bit patterns
     bound : largest error that multiples leave, in units of the values
-    tolerance : tolerant topology: largest difference of an inactive voxel from the background, in `step`'s units
+    spare_bits : lowest bits that are zero in all bit patterns
+    tolerance : tolerant topology: largest difference from the background of what is inactive, as `step`
     reference : number of an earlier grid whose active voxels help to code this one's, -1 for none
     """
 
@@ -117,6 +119,7 @@ class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, fo
     reference: int
     residual: Residual
     bound: float
+    spare_bits: int
     quality: Quality
 
     @property
@@ -166,13 +169,13 @@ def _first_fault(header: VolumeHeader) -> str | None:
     if fault is not None:
         return fault
     for number, grid in enumerate(header.grids):
-        fault = _fault_of_coding(grid, number)
+        fault = _fault_of_coding(grid, header.grids[:number])
         if fault is not None:
             return f"grid '{grid.name[:60]}': {fault}"
     return None
 
 
-def _fault_of_coding(grid: GridHeader, number: int) -> str | None:
+def _fault_of_coding(grid: GridHeader, before: Sequence[GridHeader]) -> str | None:
     for channel in grid.channels:
         if not (math.isfinite(channel.low) and math.isfinite(channel.high) and channel.low <= channel.high):
             return f"values from {channel.low} to {channel.high}"
@@ -184,7 +187,13 @@ def _fault_of_coding(grid: GridHeader, number: int) -> str | None:
         f"reconstruction offsets {grid.offsets}": max(map(abs, grid.offsets)) > 256,
         f"a {grid.topology} topology": (grid.topology == "dense") == grid.masked,
         f"a tolerance of {grid.tolerance}": not 0.0 <= grid.tolerance <= 1.0,
-        f"a reference to grid {grid.reference}": not -1 <= grid.reference < number,
+        f"a reference to grid {grid.reference}": grid.reference != -1
+        and not (0 <= grid.reference < len(before) and before[grid.reference].masked),
+        f"{grid.spare_bits} spare bits": not 0 <= grid.spare_bits < 8 * grid.dtype.itemsize,
+        f"residuals in {grid.residual}": grid.residual == "steps"
+        and not all(
+            suits_steps(grid.dtype, channel.low, channel.high, grid.bound) for channel in grid.channels
+        ),
         f"a bound of {grid.bound}": not (math.isfinite(grid.bound) and grid.bound >= 0.0),
     }
     return next((fault for fault, holds in checks.items() if holds), None)

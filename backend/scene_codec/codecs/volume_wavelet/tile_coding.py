@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_wavelet.neighbourhood import PHASES, BandPhases, features, magnitudes
 from scene_codec.codecs.volume_wavelet.prior import CLASSES, Prior
-from scene_codec.entropy.context_tables import ContextTables, Piece
-from scene_codec.entropy.range_coding import SymbolDecoder, SymbolEncoder
+from scene_codec.entropy.context_tables import ContextTables, Piece, encode_pieces
+from scene_codec.entropy.range_coding import SymbolDecoder
 from scene_codec.volumes.lifting_wavelet import ORIENTATIONS, Shape, band_shapes
 
 BASE_CONTEXT = CLASSES
@@ -60,14 +60,6 @@ def collect_pieces(symbols: TileSymbols, shape: Shape, prior: Prior) -> list[Pie
 
     _walk(shape, len(symbols.details), prior, keep, symbols)
     return pieces
-
-
-def encode_pieces(pieces: list[Piece], tables: ContextTables) -> bytes:
-    """Return the stream of a tile's pieces."""
-    encoder = SymbolEncoder(tables.tables)
-    for contexts, symbols in pieces:
-        encoder.put(symbols, tables.of_context[contexts])
-    return encoder.finish()
 
 
 def _walk(shape: Shape, levels: int, prior: Prior, piece: Visit, known: TileSymbols | None) -> TileSymbols:

@@ -5,22 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scene_codec.codecs.volume_parts.channel_range import encode_exceptions, restore_exceptions
+from scene_codec.codecs.volume_wavelet.exact_values import Corrector
 from scene_codec.codecs.volume_wavelet.grid_source import SourceTile
 from scene_codec.codecs.volume_wavelet.grid_tables import GridTables
 from scene_codec.codecs.volume_wavelet.prior import Prior
 from scene_codec.codecs.volume_wavelet.reached_quality import TileErrors, tile_errors
+from scene_codec.codecs.volume_wavelet.residual_coding import CONTEXTS as RESIDUAL_CONTEXTS
 from scene_codec.codecs.volume_wavelet.syntax import LEVELS, GridHeader
-from scene_codec.codecs.volume_wavelet.tile_coding import TileSymbols, collect_pieces, encode_pieces
-from scene_codec.codecs.volume_wavelet.tile_voxels import set_inactive, states_of, tolerant_states
+from scene_codec.codecs.volume_wavelet.tile_coding import CONTEXTS, TileSymbols, collect_pieces
+from scene_codec.codecs.volume_wavelet.tile_voxels import clues_of, set_inactive, states_of, tolerant_states
+from scene_codec.codecs.volume_wavelet.topology_coding import (
+    ACTIVE,
+    States,
+    TileClues,
+    encode_states,
+    fit_topology_model,
+)
 from scene_codec.codecs.volume_wavelet.value_coding import (
     ChannelCoding,
     channel_codings,
     dequantised,
     is_zero,
 )
-from scene_codec.entropy.context_tables import Piece
+from scene_codec.entropy.context_tables import Piece, count_magnitudes, encode_pieces, fit_context_tables
 from scene_codec.volumes.lifting_wavelet import FloatArray, Subbands, decompose
+
+Values = NDArray[np.generic]
 
 
 @dataclass(frozen=True)
@@ -54,26 +68,82 @@ def transformed(tile: SourceTile, plan: Plan) -> list[Subbands]:
 
 @dataclass(frozen=True)
 class TileDraft:
-    """A tile on its way to streams: symbols, with their classes where there are any, and decoded numbers."""
+    """A quantised tile and the numbers that a decoder makes of it."""
 
     source: SourceTile
     symbols: list[TileSymbols]
     numbers: list[FloatArray]
 
-    def pieces(self, prior: Prior) -> list[list[Piece]]:
-        """Return contexts and symbols of each channel; none where all symbols are zero."""
-        shape = self.numbers[0].shape
-        return [
-            [] if is_zero(symbols) else collect_pieces(symbols, (shape[0], shape[1], shape[2]), prior)
-            for symbols in self.symbols
-        ]
-
 
 def draft_of(tile: SourceTile, bands: Sequence[Subbands], plan: Plan) -> TileDraft:
-    """Return a quantised tile."""
+    """Return a tile quantised as planned."""
     symbols = [coding.quantiser.symbols(own) for own, coding in zip(bands, plan.codings, strict=True)]
     numbers = [dequantised(own, coding.quantiser) for own, coding in zip(symbols, plan.codings, strict=True)]
     return TileDraft(tile, symbols, numbers)
+
+
+@dataclass(frozen=True)
+class _Residual:
+    """The residual of one channel, before it is coded."""
+
+    corrector: Corrector
+    pieces: list[Piece]
+    planes: bytes
+
+
+@dataclass(frozen=True)
+class PreparedTile:
+    """A tile whose symbols and contexts are known, so that tables can be fitted to it, and then coded.
+
+    pieces : of the values of each channel; none where all symbols are zero
+    states : None when all voxels are active
+    clues : None where the topology is not stored
+    """
+
+    draft: TileDraft
+    pieces: list[list[Piece]]
+    states: States | None
+    clues: TileClues | None
+    residuals: list[_Residual]
+
+
+def prepared(draft: TileDraft, plan: Plan) -> PreparedTile:
+    """Return a tile with its contexts."""
+    header, source = plan.header, draft.source
+    x, y, z = draft.numbers[0].shape
+    pieces = [
+        [] if is_zero(symbols) else collect_pieces(symbols, (x, y, z), plan.prior)
+        for symbols in draft.symbols
+    ]
+    states, clues = None, None
+    if header.topology == "tolerant":
+        states = tolerant_states(draft.numbers, plan.codings, header)
+    elif source.active is not None:
+        states = states_of(source.values[0], source.active, header)
+        clues = clues_of(draft.numbers, plan.codings, header, source.reference)
+    residuals = []
+    if header.residual != "none":
+        coded = None if states is None else states == ACTIVE
+        for numbers, coding, original in zip(draft.numbers, plan.codings, source.values, strict=True):
+            corrector = Corrector(header, coding, numbers, coded)
+            residuals.append(_Residual(corrector, *corrector.pieces(original)))
+    return PreparedTile(draft, pieces, states, clues, residuals)
+
+
+def fitted_tables(tiles: Sequence[PreparedTile], plan: Plan) -> GridTables:
+    """Return the tables that suit some tiles."""
+    values = topology = residuals = None
+    if not plan.header.constant:
+        found = (piece for tile in tiles for own in tile.pieces for piece in own)
+        values = fit_context_tables(count_magnitudes(found, CONTEXTS))
+    if plan.header.topology == "exact":
+        topology = fit_topology_model(
+            (tile.states, tile.clues) for tile in tiles if tile.states is not None and tile.clues is not None
+        )
+    if plan.header.residual != "none":
+        found = (piece for tile in tiles for own in tile.residuals for piece in own.pieces)
+        residuals = fit_context_tables(count_magnitudes(found, RESIDUAL_CONTEXTS))
+    return GridTables(values, topology, residuals)
 
 
 @dataclass(frozen=True)
@@ -84,25 +154,49 @@ class TileResult:
     errors: TileErrors
 
 
-def finished(draft: TileDraft, pieces: list[list[Piece]], plan: Plan, tables: GridTables) -> TileResult:
+def finished(tile: PreparedTile, plan: Plan, tables: GridTables) -> TileResult:
     """Return the streams of a tile, having decoded them."""
-    header = plan.header
+    header, source = plan.header, tile.draft.source
     streams = []
     if tables.values is not None:
-        streams += [(encode_pieces(own, tables.values) or b"\0") if own else b"" for own in pieces]
-    states = None
-    if header.topology == "tolerant":
-        states = tolerant_states(draft.numbers, plan.codings, header)
-    elif draft.source.active is not None:
-        states = states_of(draft.source.values[0], draft.source.active, header)
+        streams += [(encode_pieces(own, tables.values) or b"\0") if own else b"" for own in tile.pieces]
+    if tables.topology is not None and tile.states is not None and tile.clues is not None:
+        streams.append(encode_states(tile.states, tile.clues, tables.topology))
+    residuals = [
+        own.corrector.encoded(own.pieces, own.planes, tables.residuals)
+        for own in tile.residuals
+        if tables.residuals is not None
+    ]
     exceptions, decoded = [], []
-    for channel, (numbers, coding) in enumerate(zip(draft.numbers, plan.codings, strict=True)):
-        values = coding.restored(numbers, header.dtype)
-        if states is not None:
-            set_inactive(values, states, header, channel)
+    for channel, (numbers, coding) in enumerate(zip(tile.draft.numbers, plan.codings, strict=True)):
+        if tables.residuals is None:
+            values = coding.restored(numbers, header.dtype)
+        else:
+            values = tile.residuals[channel].corrector.corrected(residuals[channel], tables.residuals)
+        if tile.states is not None:
+            set_inactive(values, tile.states, header, channel)
         if header.dtype.kind == "f":
-            exceptions.append(encode_exceptions(draft.source.values[channel]))
+            original = source.values[channel]
+            exceptions.append(encode_exceptions(original, _odd(original, values, tile.states, header)))
             if exceptions[-1]:
                 restore_exceptions(values, exceptions[-1])
         decoded.append(values)
-    return TileResult(streams + exceptions, tile_errors(draft.source, decoded, plan.extent))
+    return TileResult(streams + residuals + exceptions, tile_errors(source, decoded, plan.extent))
+
+
+def _odd(original: Values, values: Values, states: States | None, header: GridHeader) -> NDArray[np.bool_]:
+    """Return which floating-point values must be stored as they are.
+
+    Those that are no finite numbers, and those that are farther from the original than the bound.
+    """
+    exact = header.residual == "bits"
+    odd = np.zeros(original.shape, np.bool_) if exact else ~np.isfinite(original)
+    if header.residual == "steps":
+        with np.errstate(invalid="ignore", over="ignore"):
+            errors = np.abs(values.astype(np.float64) - original.astype(np.float64))
+        odd |= errors > header.bound * _STRICT
+    return odd if states is None else odd & (states == ACTIVE)
+
+
+_STRICT = 1.0 - 2.0**-40
+"""Makes up for rounding in the comparison with the bound."""

@@ -9,14 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_wavelet.syntax import GridHeader
+from scene_codec.codecs.volume_wavelet.topology_coding import ACTIVE, INSIDE, OUTSIDE, States, TileClues
 from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
 from scene_codec.volumes.lifting_wavelet import FloatArray
 
 Values = NDArray[np.generic]
-States = NDArray[np.uint8]
-
-OUTSIDE, ACTIVE, INSIDE = 0, 1, 2
-"""States of a voxel: inactive with the background's value, active, inactive with minus the background."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,33 @@ def states_of(values: Values, active: NDArray[np.bool_], header: GridHeader) -> 
         inner = np.negative(outer_value(header, 0, values.dtype))
         states[~active & (values == inner)] = INSIDE
     return states
+
+
+_DISTANCE_STEPS = (1 / 32, 1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)
+
+
+def clues_of(
+    numbers: Sequence[FloatArray],
+    codings: Sequence[ChannelCoding],
+    header: GridHeader,
+    reference: NDArray[np.uint8] | None,
+) -> TileClues:
+    """Return what decoded values tell about the states; of several channels the farthest from background."""
+    distances = np.zeros(numbers[0].shape, np.uint8)
+    inside = np.zeros(numbers[0].shape, np.bool_) if header.kind == "level set" else None
+    for own, coding in zip(numbers, codings, strict=True):
+        if coding.value_range.constant:
+            continue
+        distance = np.abs(own)
+        if inside is not None:
+            inner = inner_number(coding)
+            inside |= own < np.float32(0.5) * inner
+            distance = np.minimum(distance, np.abs(own - inner))
+        classes = np.zeros_like(distances)
+        for steps in _DISTANCE_STEPS:
+            classes += distance > np.float32(steps * coding.quantiser.step)
+        np.maximum(distances, classes, out=distances)
+    return TileClues(distances, inside, reference)
 
 
 def tolerant_states(

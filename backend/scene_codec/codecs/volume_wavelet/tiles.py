@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +35,7 @@ class Tiling:
         """Return all tiles in coding order, the last axis fastest; none for a grid without voxels."""
         if 0 in self.shape:
             return []
-        ranges = [
-            [slice(start, stop) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
-            for cuts in map(self.cuts, range(3))
-        ]
+        ranges = [[slice(start, stop) for start, stop in pairwise(cuts)] for cuts in map(self.cuts, range(3))]
         return [(x, y, z) for x, y, z in product(*ranges)]
 
     @property
@@ -64,8 +61,8 @@ def filled_smoothly(values: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
     if max(values.shape) == 1:
         return values
     sums, counts = _halved(np.where(known, values, np.float32(0.0))), _halved(known.astype(np.float32))
-    coarse = filled_smoothly(sums / np.maximum(counts, 1.0), counts > 0.0)
-    spread = coarse
+    means: FloatArray = (sums / np.maximum(counts, 1.0)).astype(np.float32)
+    spread = filled_smoothly(means, counts > 0.0)
     for axis in range(3):
         spread = np.repeat(spread, 2, axis=axis)
     spread = spread[tuple(slice(0, length) for length in values.shape)]

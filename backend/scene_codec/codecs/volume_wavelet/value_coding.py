@@ -34,7 +34,7 @@ class ChannelCoding:
 
     @cached_property
     def origin(self) -> np.float32:
-        """The background as a part of the range; the wavelet sees differences from it, so that nothing is zero."""
+        """The background as a part of the range; the wavelet sees differences from it."""
         return np.float32(self.value_range.normalised(np.array([self.background]))[0])
 
     def normalised(self, values: Values) -> FloatArray:
