@@ -22,11 +22,11 @@ def fit_logistic(features: NDArray[np.float32], outcomes: NDArray[np.generic]) -
     vary keep a weight of zero.
     """
     # Equal columns are common where features are small whole numbers: each is worked on once.
-    keys = np.sqrt(np.arange(2.0, 2.0 + len(features))) @ features.astype(np.float64)
+    keys = np.random.default_rng(0).random(len(features)) @ features.astype(np.float64)
     _, first, place = np.unique(keys, return_index=True, return_inverse=True)
     rows = features[:, first].astype(np.float64)
     counts = np.bincount(place, minlength=len(first)).astype(np.float64)
-    hits = np.bincount(place, weights=outcomes.astype(np.float64), minlength=len(first))
+    hits: _Floats = np.bincount(place, weights=outcomes.astype(np.float64), minlength=len(first))
     weights = np.zeros(len(rows))
     loss = _loss(weights, rows, counts, hits)
     for _ in range(_ITERATIONS):

@@ -15,14 +15,21 @@ from scene_codec.codecs.volume_wavelet.grid_tables import GridTables
 from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
 from scene_codec.codecs.volume_wavelet.prior import NEWEST_PRIOR, published_prior
 from scene_codec.codecs.volume_wavelet.rate_search import (
+    SIZE_ATTEMPTS,
+    TOLERANCE_DB,
+    Drafted,
     SampleTile,
+    drafted,
+    plan_for_least_bytes,
     plan_for_psnr,
     sample_boxes,
     sample_of,
+    step_for_size,
     with_fitted_offsets,
     with_step,
 )
 from scene_codec.codecs.volume_wavelet.reached_quality import quality_of
+from scene_codec.codecs.volume_wavelet.residual_coding import LARGEST_BOUND, suits_steps
 from scene_codec.codecs.volume_wavelet.syntax import (
     TABLES,
     VOLUME,
@@ -30,6 +37,7 @@ from scene_codec.codecs.volume_wavelet.syntax import (
     GridHeader,
     GridStreams,
     Quality,
+    Residual,
     VolumeHeader,
     write_streams,
     write_volume,
@@ -39,13 +47,15 @@ from scene_codec.codecs.volume_wavelet.tile_encoding import (
     TileResult,
     draft_of,
     finished,
-    fitted_tables,
     prepared,
     transformed,
 )
 from scene_codec.codecs.volume_wavelet.topology_reference import best_reference
+from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
+
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -66,10 +76,22 @@ def encode_volume(
     reason, `InvalidRequestError` for settings that contradict each other, `Cancelled`.
     """
     check_settings(settings)
+    if settings.target_size is not None:
+        return _encode_to_size(volume, settings, settings.target_size, progress)
+    return _sections(volume, _encode_grids(volume, settings, progress))
+
+
+def _encode_grids(
+    volume: VolumeObject, settings: VolumeWaveletSettings, progress: Progress
+) -> list[CodedGrid]:
     coded = []
     for index, grid in enumerate(volume.grids):
         part = progress.part(index / len(volume.grids), (index + 1) / len(volume.grids), grid.name)
         coded.append(_encode_grid(volume.grids, index, settings, part))
+    return coded
+
+
+def _sections(volume: VolumeObject, coded: Sequence[CodedGrid]) -> tuple[Section, ...]:
     header = VolumeHeader(
         file_format=volume.file_format,
         metadata=dict(volume.metadata),
@@ -83,20 +105,60 @@ def encode_volume(
     return (*sections, *(Section(kind, data) for kind, data in streams.items()))
 
 
+def _encode_to_size(
+    volume: VolumeObject, settings: VolumeWaveletSettings, target: int, progress: Progress
+) -> tuple[Section, ...]:
+    """Return the sections with the smallest step, the same for all grids, that do not exceed a size."""
+    found: dict[float, tuple[Section, ...]] = {}
+
+    def size_at(step: float) -> int:
+        part = progress.part(len(found) / SIZE_ATTEMPTS, (len(found) + 1) / SIZE_ATTEMPTS, volume.name)
+        stepped = msgspec.structs.replace(settings, target_size=None, step=step)
+        found[step] = _sections(volume, _encode_grids(volume, stepped, part))
+        return sum(len(section.payload) for section in found[step])
+
+    step = step_for_size(size_at, target)
+    if step is None:
+        least = min(sum(len(section.payload) for section in own) for own in found.values())
+        raise UnsupportedSceneError(
+            f"Volume '{volume.name}' takes at least {least} bytes; wanted were {target}. Give more, or make "
+            "its topology tolerant."
+        )
+    return found[step]
+
+
 def _encode_grid(
     grids: Sequence[VolumeGrid], number: int, settings: VolumeWaveletSettings, progress: Progress
 ) -> CodedGrid:
     """Return a grid of a volume, coded."""
     reference = -1 if settings.topology == "tolerant" else best_reference(grids, number)
     source = GridSource(grids[number], settings.tile, grids[reference] if reference >= 0 else None)
-    header = _header_of(source, settings, reference)
-    best: _Drafted | None = None
+    wanted = settings
+    for attempt in range(_ATTEMPTS):
+        share = progress.part(1.0 - 2.0**-attempt, 1.0 - 2.0 ** -(attempt + 1), source.grid.name)
+        coded = _encoded_once(source, _header_of(source, settings, reference), wanted, share)
+        reached = coded.header.quality.psnr
+        if settings.psnr is None or wanted.psnr is None or reached is None:
+            break
+        if 0.0 <= reached - settings.psnr <= TOLERANCE_DB or len(sample_boxes(source)) == len(source.boxes):
+            break
+        # The sample was not like the rest: aim higher or lower by as much.
+        aim = wanted.psnr + settings.psnr + 0.5 * TOLERANCE_DB - reached
+        wanted = msgspec.structs.replace(settings, psnr=aim)
+    return coded
+
+
+def _encoded_once(
+    source: GridSource, header: GridHeader, settings: VolumeWaveletSettings, progress: Progress
+) -> CodedGrid:
+    """Return a grid coded as its sample suggests."""
+    best: Drafted | None = None
     for fill in (False, True):
         plan = Plan(header, published_prior(NEWEST_PRIOR), fill=fill)
         sample = sample_of(source, plan)
         if fill and not any(_has_gaps(tile.source) for tile in sample):
             break
-        found = _drafted(source, _searched(plan, sample, settings), sample)
+        found = drafted(_searched(plan, sample, settings), sample)
         if best is None or found.size < best.size:
             best = found
         progress.check_cancelled()
@@ -113,6 +175,8 @@ def _searched(plan: Plan, sample: list[SampleTile], settings: VolumeWaveletSetti
     """Return a plan with the step that the settings ask for."""
     if plan.header.constant:
         return plan
+    if plan.header.residual != "none":
+        return plan_for_least_bytes(plan, sample)
     if settings.psnr is not None:
         return plan_for_psnr(plan, sample, settings.psnr)
     assert settings.step is not None
@@ -122,9 +186,16 @@ def _searched(plan: Plan, sample: list[SampleTile], settings: VolumeWaveletSetti
 def _header_of(source: GridSource, settings: VolumeWaveletSettings, reference: int) -> GridHeader:
     """Return a header in which only what the search finds is left open."""
     grid = source.grid
+    ranges = source.ranges
+    residual: Residual = "none"
+    bound = 0.0
+    if settings.lossless or settings.max_error is not None:
+        bound = min(settings.max_error or 0.0, LARGEST_BOUND)
+        stepped = all(suits_steps(grid.values.dtype, own.low, own.high, bound) for own in ranges)
+        residual = "steps" if stepped else "bits"
     return GridHeader(
         **description_of(grid),
-        channels=tuple(ChannelHeader(low=found.low, high=found.high) for found in source.ranges),
+        channels=tuple(ChannelHeader(low=found.low, high=found.high) for found in ranges),
         tile=settings.tile,
         prior=NEWEST_PRIOR,
         step=1.0,
@@ -132,51 +203,26 @@ def _header_of(source: GridSource, settings: VolumeWaveletSettings, reference: i
         topology="dense" if grid.active is None else settings.topology,
         tolerance=settings.tolerance,
         reference=reference,
-        residual="none",
-        bound=0.0,
-        spare_bits=0,
+        residual=residual,
+        bound=bound,
+        spare_bits=source.spare_bits if residual == "bits" else 0,
         quality=Quality(),
     )
 
 
-@dataclass(frozen=True)
-class _Drafted:
-    """A plan carried out on the sample: tables, and the coded tiles by number."""
-
-    plan: Plan
-    tables: GridTables
-    results: dict[int, TileResult]
-
-    @property
-    def size(self) -> int:
-        """Bytes of the sample and of the tables."""
-        streams = (stream for result in self.results.values() for stream in result.streams)
-        return sum(map(len, streams)) + len(self.tables.to_bytes())
-
-
-def _drafted(source: GridSource, plan: Plan, sample: list[SampleTile]) -> _Drafted:
-    """Return the sample coded with a plan."""
-    tiles = list(
-        mapped_in_order(lambda tile: prepared(draft_of(tile.source, tile.bands, plan), plan), sample)
-    )
-    tables = fitted_tables(tiles, plan)
-    results = mapped_in_order(lambda tile: finished(tile, plan, tables), tiles)
-    return _Drafted(plan, tables, dict(zip(sample_boxes(source), results, strict=True)))
-
-
-def _completed(source: GridSource, drafted: _Drafted, progress: Progress) -> CodedGrid:
+def _completed(source: GridSource, draft: Drafted, progress: Progress) -> CodedGrid:
     """Return a grid coded with the plan and the tables of its sample."""
-    plan = drafted.plan
+    plan = draft.plan
 
     def coded(number: int) -> TileResult:
-        if number in drafted.results:
-            return drafted.results[number]
+        if number in draft.results:
+            return draft.results[number]
         tile = source.tile(source.boxes[number])
-        return finished(prepared(draft_of(tile, transformed(tile, plan), plan), plan), plan, drafted.tables)
+        return finished(prepared(draft_of(tile, transformed(tile, plan), plan), plan), plan, draft.tables)
 
     results = []
     for result in mapped_in_order(coded, range(len(source.boxes))):
         results.append(result)
         progress.update(len(results) / len(source.boxes))
     header = msgspec.structs.replace(plan.header, quality=quality_of(result.errors for result in results))
-    return CodedGrid(header, drafted.tables, GridStreams([result.streams for result in results]))
+    return CodedGrid(header, draft.tables, GridStreams([result.streams for result in results]))

@@ -157,10 +157,15 @@ class Corrector:
         return np.where(self._wide == 0.0, PLACES - 1, below.clip(0, PLACES - 1)).astype(np.uint8)
 
 
-def spare_bits(values: Values) -> int:
-    """Return how many of the lowest bits are zero in all floating-point values."""
-    if values.dtype.kind != "f" or not values.size:
-        return 0
+def pattern_union(values: Values) -> int:
+    """Return the bits that are set in any of some floating-point values."""
     bits = 8 * values.dtype.itemsize
-    union = int(np.bitwise_or.reduce(np.ascontiguousarray(values).view(np.dtype(f"uint{bits}")), axis=None))
-    return min((union & -union).bit_length() - 1 if union else bits - 1, _MANTISSAS[values.dtype.itemsize])
+    return int(np.bitwise_or.reduce(np.ascontiguousarray(values).view(np.dtype(f"uint{bits}")), axis=None))
+
+
+def spare_bits(union: int, dtype: np.dtype[np.generic]) -> int:
+    """Return how many of the lowest bits are zero in all values of a `pattern_union`."""
+    if dtype.kind != "f":
+        return 0
+    lowest = (union & -union).bit_length() - 1 if union else 8 * dtype.itemsize
+    return min(lowest, _MANTISSAS[dtype.itemsize])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_parts.channel_range import ChannelRange
+from scene_codec.codecs.volume_wavelet.exact_values import pattern_union, spare_bits
 from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
 from scene_codec.codecs.volume_wavelet.tiles import Box, Tiling, filled_smoothly
 from scene_codec.codecs.volume_wavelet.topology_reference import reference_states
@@ -99,6 +101,20 @@ class GridSource:
             )
             ranges.append(ChannelRange(low, high))
         return tuple(ranges)
+
+    @cached_property
+    def spare_bits(self) -> int:
+        """How many of the lowest bits are zero in all active values."""
+        dtype = self.grid.values.dtype
+        if dtype.kind != "f":
+            return 0
+        unions = mapped_in_order(self._tile_union, self.boxes)
+        return spare_bits(reduce(or_, unions, 0), dtype)
+
+    def _tile_union(self, box: Box) -> int:
+        tile = self.tile(box)
+        chosen = (own if tile.active is None else own[tile.active] for own in tile.values)
+        return reduce(or_, (pattern_union(own) for own in chosen if own.size), 0)
 
     def _tile_ranges(self, box: Box) -> list[tuple[float, float] | None]:
         """Return the smallest and the largest value of each channel of a tile."""

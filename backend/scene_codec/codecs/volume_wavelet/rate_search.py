@@ -10,10 +10,20 @@ import msgspec
 import numpy as np
 
 from scene_codec.codecs.volume_wavelet.grid_source import GridSource, SourceTile
+from scene_codec.codecs.volume_wavelet.grid_tables import GridTables
+from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
 from scene_codec.codecs.volume_wavelet.quantiser import fitted_offsets
-from scene_codec.codecs.volume_wavelet.reached_quality import psnr, tile_errors
-from scene_codec.codecs.volume_wavelet.tile_encoding import Plan, draft_of, transformed
-from scene_codec.codecs.volume_wavelet.tile_voxels import set_inactive, states_of
+from scene_codec.codecs.volume_wavelet.reached_quality import TileErrors, psnr, tile_errors
+from scene_codec.codecs.volume_wavelet.tile_encoding import (
+    Plan,
+    TileResult,
+    draft_of,
+    finished,
+    fitted_tables,
+    prepared,
+    transformed,
+)
+from scene_codec.codecs.volume_wavelet.tile_voxels import set_inactive, tolerant_states
 from scene_codec.codecs.volume_wavelet.tiles import box_shape
 from scene_codec.volumes.lifting_wavelet import Subbands
 
@@ -34,6 +44,7 @@ _ITERATIONS = 8
 class SampleTile:
     """A tile in memory, with its coefficients."""
 
+    number: int
     source: SourceTile
     bands: list[Subbands]
 
@@ -68,20 +79,24 @@ def with_fitted_offsets(plan: Plan, sample: list[SampleTile]) -> Plan:
 
 def sample_psnr(plan: Plan, sample: list[SampleTile]) -> float:
     """Return the PSNR that a step reaches on a sample, really decoded; infinite without any error."""
-    squares, count = 0.0, 0
-    for tile in sample:
-        draft = draft_of(tile.source, tile.bands, plan)
-        decoded = []
-        for channel, (numbers, coding) in enumerate(zip(draft.numbers, plan.codings, strict=True)):
-            values = coding.restored(numbers, plan.header.dtype)
-            if tile.source.active is not None:
-                states = states_of(tile.source.values[0], tile.source.active, plan.header)
-                set_inactive(values, states, plan.header, channel)
-            decoded.append(values)
-        errors = tile_errors(tile.source, decoded, plan.extent)
-        squares, count = squares + errors.active_sum, count + errors.active_count
-    found = psnr(squares, count)
+    errors = list(mapped_in_order(lambda tile: _sample_errors(plan, tile), sample))
+    found = psnr(sum(own.active_sum for own in errors), sum(own.active_count for own in errors))
     return math.inf if found is None else found
+
+
+def _sample_errors(plan: Plan, tile: SampleTile) -> TileErrors:
+    draft = draft_of(tile.source, tile.bands, plan)
+    header = plan.header
+    states = None
+    if header.topology == "tolerant":
+        states = tolerant_states(draft.numbers, plan.codings, header)
+    decoded = []
+    for channel, (numbers, coding) in enumerate(zip(draft.numbers, plan.codings, strict=True)):
+        values = coding.restored(numbers, header.dtype)
+        if states is not None:
+            set_inactive(values, states, header, channel)
+        decoded.append(values)
+    return tile_errors(tile.source, decoded, plan.extent)
 
 
 def plan_for_psnr(plan: Plan, sample: list[SampleTile], wanted: float) -> Plan:
@@ -133,7 +148,123 @@ def found_step(
 
 def sample_of(source: GridSource, plan: Plan) -> list[SampleTile]:
     """Return the sample of a grid."""
-    return [
-        SampleTile(tile, transformed(tile, plan))
-        for tile in (source.tile(source.boxes[number]) for number in sample_boxes(source))
-    ]
+    return list(mapped_in_order(lambda number: _sample_tile(source, plan, number), sample_boxes(source)))
+
+
+def _sample_tile(source: GridSource, plan: Plan, number: int) -> SampleTile:
+    tile = source.tile(source.boxes[number])
+    return SampleTile(number, tile, transformed(tile, plan))
+
+
+@dataclass(frozen=True)
+class Drafted:
+    """A plan carried out on a sample: tables, and the coded tiles by number."""
+
+    plan: Plan
+    tables: GridTables
+    results: dict[int, TileResult]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the sample and of the tables."""
+        streams = (stream for result in self.results.values() for stream in result.streams)
+        return sum(map(len, streams)) + len(self.tables.to_bytes())
+
+
+def drafted(plan: Plan, sample: list[SampleTile]) -> Drafted:
+    """Return a sample coded with a plan."""
+    drafts = (draft_of(tile.source, tile.bands, plan) for tile in sample)
+    tiles = list(mapped_in_order(lambda draft: prepared(draft, plan), drafts))
+    tables = fitted_tables(tiles, plan)
+    results = mapped_in_order(lambda tile: finished(tile, plan, tables), tiles)
+    return Drafted(plan, tables, {tile.number: own for tile, own in zip(sample, results, strict=True)})
+
+
+def plan_for_least_bytes(plan: Plan, sample: list[SampleTile]) -> Plan:
+    """Return a plan whose step makes values and residuals together smallest, found on few tiles."""
+    few = _few(sample)
+    if plan.header.residual == "steps":
+        bound = plan.header.bound if plan.header.dtype.kind == "f" else math.floor(plan.header.bound) + 0.5
+        start, ratio = _FIRST_STEP_IN_BOUNDS * bound / plan.extent, 2.0
+    else:
+        start, ratio = _FIRST_STEP_FOR_BITS, 8.0
+
+    def tried(step: float) -> tuple[int, Plan]:
+        step = min(max(step, SMALLEST_STEP), LARGEST_STEP)
+        found = with_fitted_offsets(with_step(plan, step), few)
+        return drafted(found, few).size, found
+
+    best = tried(start)
+    for factor in (ratio, 1.0 / ratio):
+        step, failed = best[1].header.step, False
+        moved = False
+        while not failed and SMALLEST_STEP < step * factor < LARGEST_STEP:
+            step *= factor
+            found = tried(step)
+            failed = found[0] >= best[0]
+            if not failed:
+                best, moved = found, True
+        if moved:
+            break
+    return best[1]
+
+
+def _few(sample: list[SampleTile]) -> list[SampleTile]:
+    """Return the middle tiles of a sample, as many as a search can code again and again."""
+    middle = len(sample) // 2
+    count, voxels = 0, 0
+    for tile in sample[middle:]:
+        voxels += tile.source.values[0].size
+        count += 1
+        if voxels >= _FEW_VOXELS:
+            break
+    return sample[middle : middle + count]
+
+
+_FEW_VOXELS = 1 << 21
+_FIRST_STEP_IN_BOUNDS = 8.0
+_FIRST_STEP_FOR_BITS = 2.0**-9
+
+
+def step_for_size(size_at: Callable[[float], int], target: int) -> float | None:
+    """Return the step whose size comes nearest to a target from below, None when none does.
+
+    size_at : falls with the step; called `SIZE_ATTEMPTS` times at most
+    """
+    step = 2.0**-6
+    above: tuple[float, float] | None = None
+    below: tuple[float, float] | None = None
+    for _ in range(SIZE_ATTEMPTS):
+        size = size_at(step)
+        at = math.log2(step), math.log2(size)
+        if size <= target:
+            below = at if below is None or at[0] < below[0] else below
+            if size >= (1.0 - SIZE_TOLERANCE) * target or step <= SMALLEST_STEP:
+                break
+        else:
+            above = at if above is None or at[0] > above[0] else above
+            if step >= LARGEST_STEP:
+                break
+        step = 2.0 ** _following(at, above, below, math.log2(target * (1.0 - 0.4 * SIZE_TOLERANCE)))
+    return None if below is None else 2.0 ** below[0]
+
+
+def _following(
+    at: tuple[float, float],
+    above: tuple[float, float] | None,
+    below: tuple[float, float] | None,
+    wanted: float,
+) -> float:
+    """Return the binary logarithm of the step to try next."""
+    if above is None or below is None:
+        # Sizes fall by about half when steps double.
+        following = at[0] + 1.2 * (at[1] - wanted)
+    else:
+        share = (above[1] - wanted) / (above[1] - below[1])
+        following = above[0] + min(max(share, 0.05), 0.95) * (below[0] - above[0])
+    return min(max(following, math.log2(SMALLEST_STEP)), math.log2(LARGEST_STEP))
+
+
+SIZE_ATTEMPTS = 10
+SIZE_TOLERANCE = 0.02
+"""How much smaller than wanted a file may be."""

@@ -29,6 +29,8 @@ CONTEXTS = (len(_ACTIVITY_ENDS) + 2) * PLACES
 LARGEST_EXTENT = 2.0**30
 """Multiples of a step up to this many are symbols."""
 
+LARGEST_BOUND = 2.0**40
+
 _LARGEST = 63
 _ACTIVITIES = (1 + np.searchsorted(_ACTIVITY_ENDS, np.arange(8 * _LARGEST + 1))).astype(np.uint8)
 _LARGEST_BITS = 64

@@ -1,0 +1,130 @@
+"""The wavelet codec for volumes: needs no model in the file, no torch, and decodes any part alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from scene_codec.codecs.volume_wavelet import syntax
+from scene_codec.codecs.volume_wavelet.config import (
+    CODEC_NAME,
+    DEFAULT_PRESET,
+    PRESETS,
+    TARGETS,
+    VolumeWaveletSettings,
+    check_settings,
+    settings_for,
+)
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
+from scene_codec.reports import CodecInfo, ObjectFailure
+from scene_codec.volumes.volume import VolumeObject
+
+if TYPE_CHECKING:
+    import torch
+
+    from scene_codec.codecs.contract import CodedSet, JobContext, SceneItem
+    from scene_codec.progress import Progress
+
+
+class VolumeWaveletCodec:
+    """Tiles of wavelet coefficients, coded with a trained prior in integer arithmetic."""
+
+    info = CodecInfo(
+        name=CODEC_NAME,
+        content="volume",
+        summary="Volumes as wavelet coefficients: to a PSNR, an error bound, a size, or bit for bit",
+        default_preset=DEFAULT_PRESET,
+        presets={name: explanation for name, (explanation, _) in PRESETS.items()},
+    )
+    payload_version = syntax.PAYLOAD_VERSION
+    shared_labels: Mapping[int, str] = {}
+    object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
+    detail_kinds: tuple[int, ...] = (syntax.VOLUME,)
+
+    def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> VolumeWaveletSettings:
+        """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`.
+
+        Another target of quality takes the place of the preset's.
+        """
+        base = msgspec.to_builtins(settings_for(preset))
+        unknown = sorted(set(overrides) - set(base))
+        if unknown:
+            raise InvalidRequestError(
+                f"{CODEC_NAME} has no setting '{unknown[0]}'. Its settings are: {', '.join(base)}."
+            )
+        given = {name: value for name, value in overrides.items() if value != base[name]}
+        if any(given.get(name) not in (None, False) for name in TARGETS):
+            plain = msgspec.to_builtins(VolumeWaveletSettings())
+            base |= {name: plain[name] for name in TARGETS}
+        try:
+            settings = msgspec.convert({**base, **given}, VolumeWaveletSettings)
+        except msgspec.ValidationError as error:
+            raise InvalidRequestError(f"A setting of {CODEC_NAME} is wrong: {error}.") from error
+        check_settings(settings)
+        return settings
+
+    def encode(self, objects: Sequence[SceneItem], settings: msgspec.Struct, context: JobContext) -> CodedSet:
+        """Code volumes one by one. Raises `UnsupportedSceneError` when none could be, `Cancelled`."""
+        from scene_codec.codecs.contract import CodedObject, CodedSet
+        from scene_codec.codecs.volume_wavelet.encoder import encode_volume
+
+        assert isinstance(settings, VolumeWaveletSettings)
+        coded: list[CodedObject] = []
+        failures: list[ObjectFailure] = []
+        for index, volume in enumerate(objects):
+            assert isinstance(volume, VolumeObject)
+            part = context.progress.part(index / len(objects), (index + 1) / len(objects), volume.name)
+            try:
+                coded.append(CodedObject(volume, encode_volume(volume, settings, part)))
+            except UnsupportedSceneError as problem:
+                failures.append(ObjectFailure(name=volume.name, reason=str(problem)))
+        if not coded:
+            reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
+            raise UnsupportedSceneError(f"No volume could be encoded. {reasons}".rstrip())
+        return CodedSet(shared=(), objects=tuple(coded), failures=tuple(failures))
+
+    def add(
+        self,
+        objects: Sequence[SceneItem],
+        shared: Mapping[int, bytes],
+        settings: msgspec.Struct,
+        context: JobContext,
+    ) -> CodedSet:
+        """Code more volumes; they share nothing with those in the file."""
+        return self.encode(objects, settings, context)
+
+    def details(self, sections: Mapping[int, bytes]) -> dict[str, Any]:
+        """Return what was stored of each grid and the quality that was reached. Raises `CorruptFileError`."""
+        header = syntax.read_volume(sections[syntax.VOLUME])
+        return {"grids": [_grid_details(grid) for grid in header.grids]}
+
+    def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> VolumeWaveletDecoder:
+        """Return the decoder of a file; the device plays no part."""
+        return VolumeWaveletDecoder()
+
+
+def _grid_details(grid: syntax.GridHeader) -> dict[str, Any]:
+    """Return what is worth knowing of a grid. PSNR is None where decoding makes no error."""
+    return {
+        "name": grid.name,
+        "type": grid.value_type,
+        "voxels": list(grid.shape),
+        "channels": len(grid.channels),
+        "range": [[channel.low, channel.high] for channel in grid.channels],
+        "topology": grid.topology,
+        "psnr": grid.quality.psnr,
+        "box_psnr": grid.quality.box_psnr,
+        "max_error": grid.quality.max_error,
+    }
+
+
+class VolumeWaveletDecoder:
+    """Decodes the volumes of one file, any one without the others."""
+
+    def decode(self, sections: Mapping[int, bytes], progress: Progress) -> VolumeObject:
+        """Return a volume. Raises `CorruptFileError`, `Cancelled`."""
+        from scene_codec.codecs.volume_wavelet.decoder import decode_volume
+
+        return decode_volume(sections, progress)
