@@ -11,6 +11,8 @@ from scene_codec_addon.array_files import ArrayFolder
 from scene_codec_addon.backend_client import BackendClient
 from scene_codec_addon.backend_process import BackendError, service_command
 
+from scene_codec.bitstream import MAGIC
+
 TIMEOUT_S = 300
 SETTINGS = {
     "resolution": 32,
@@ -196,7 +198,8 @@ def test_an_encoding_that_is_cancelled_or_killed_leaves_the_old_file_as_it_was(
     folder = workplace / end
     folder.mkdir()
     output = folder / "scene.nscene"
-    output.write_bytes(b"precious")
+    precious = MAGIC + b"precious"
+    output.write_bytes(precious)
     objects = [cube(arrays, "x")]
     job = client.submit("encode", {"objects": objects, "output": str(output), "settings": ENDLESS})
     events = []
@@ -212,4 +215,4 @@ def test_an_encoding_that_is_cancelled_or_killed_leaves_the_old_file_as_it_was(
     wait_for(lambda: events.extend(client.poll()) or any(e.kind in last for e in events))
     (event,) = (e for e in events if e.kind in last)
     assert event.kind == ("cancelled" if end == "cancel" else "error")
-    assert [(item.name, item.read_bytes()) for item in folder.iterdir()] == [("scene.nscene", b"precious")]
+    assert [(item.name, item.read_bytes()) for item in folder.iterdir()] == [("scene.nscene", precious)]
