@@ -26,7 +26,7 @@ def fit_logistic(features: NDArray[np.float32], outcomes: NDArray[np.generic]) -
     _, first, place = np.unique(keys, return_index=True, return_inverse=True)
     rows = features[:, first].astype(np.float64)
     counts = np.bincount(place, minlength=len(first)).astype(np.float64)
-    hits: _Floats = np.bincount(place, weights=outcomes.astype(np.float64), minlength=len(first))
+    hits = np.bincount(place, weights=outcomes.astype(np.float64), minlength=len(first)).astype(np.float64)
     weights = np.zeros(len(rows))
     loss = _loss(weights, rows, counts, hits)
     for _ in range(_ITERATIONS):

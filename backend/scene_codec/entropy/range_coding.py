@@ -12,7 +12,7 @@ docs/FORMAT.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import constriction
@@ -76,8 +76,10 @@ class SymbolEncoder:
 
     def put(self, symbols: NDArray[np.integer], contexts: NDArray[np.integer]) -> None:
         """Code one piece (n,); each symbol with the table that its context (n,) selects."""
-        for context, group in _groups(contexts, len(self._tables)):
-            _encode_part(self._encoder, symbols[group], self._tables[context], self._models[context])
+        order, parts = _grouped(contexts, len(self._tables))
+        ordered = symbols[order]
+        for context, part in parts:
+            _encode_part(self._encoder, ordered[part], self._tables[context], self._models[context])
 
     def finish(self) -> bytes:
         """Return the stream of all pieces, of the shortest spelling."""
@@ -94,13 +96,15 @@ class SymbolDecoder:
 
     def take(self, contexts: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return the next piece (n,), given the contexts it was coded with. Raises `CorruptFileError`."""
-        symbols = np.zeros(contexts.size, np.int32)
+        symbols, ordered = (np.zeros(contexts.size, np.int32) for _ in range(2))
+        order, parts = _grouped(contexts, len(self._tables))
         try:
-            for context, group in _groups(contexts, len(self._tables)):
+            for context, part in parts:
                 table, model = self._tables[context], self._models[context]
-                symbols[group] = _decode_part(self._decoder, len(group), table, model)
+                ordered[part] = _decode_part(self._decoder, part.stop - part.start, table, model)
         except AssertionError as error:
             raise CorruptFileError("A range-coded stream is damaged: it stands for no symbols.") from error
+        symbols[order] = ordered
         return symbols
 
 
@@ -140,17 +144,21 @@ def _positions_by_context(contexts: NDArray[np.integer], count: int) -> list[NDA
     return np.split(order, np.cumsum(np.bincount(flat, minlength=count))[:-1]) if count else []
 
 
-def _groups(contexts: NDArray[np.integer], count: int) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Return every context that occurs and the positions where it does, both ascending."""
+def _grouped(contexts: NDArray[np.integer], count: int) -> tuple[NDArray[np.intp], list[tuple[int, slice]]]:
+    """Return an order that sorts positions by context, and where in it each that occurs stands, ascending."""
     if contexts.size == 0:
-        return
+        return np.zeros(0, np.intp), []
     counts = np.bincount(contexts, minlength=count)
     if len(counts) > count:
         raise ValueError(f"a context lies outside the {count} tables")
-    order = np.argsort(contexts, kind="stable")
     ends = np.cumsum(counts)
-    for context in np.flatnonzero(counts):
-        yield int(context), order[ends[context] - counts[context] : ends[context]]
+    parts = [
+        (int(context), slice(int(ends[context] - counts[context]), int(ends[context])))
+        for context in np.flatnonzero(counts)
+    ]
+    if len(parts) == 1:
+        return np.arange(contexts.size), parts
+    return np.argsort(contexts, kind="stable"), parts
 
 
 def _decoder_of(data: bytes) -> Any:  # noqa: ANN401 - constriction has no type stubs
@@ -168,8 +176,12 @@ def _model(table: SymbolTable) -> Any:  # noqa: ANN401 - constriction has no typ
 def _encode_part(encoder: Any, symbols: NDArray[np.integer], table: SymbolTable, model: Any) -> None:  # noqa: ANN401
     if symbols.size == 0:
         return
-    if int(symbols.min()) < SYMBOL_MIN or int(symbols.max()) > SYMBOL_MAX:
+    low, high = int(symbols.min()), int(symbols.max())
+    if low < SYMBOL_MIN or high > SYMBOL_MAX:
         raise ValueError("a symbol does not fit 32 bits")
+    if table.low <= low and high <= table.high:
+        encoder.encode(symbols.astype(np.int32) - np.int32(table.low), model)
+        return
     values = symbols.astype(np.int64)
     escaped = (values < table.low) | (values > table.high)
     encoder.encode(np.where(escaped, len(table.counts) - 1, values - table.low).astype(np.int32), model)
@@ -191,6 +203,8 @@ def _decode_part(decoder: Any, count: int, table: SymbolTable, model: Any) -> ND
     if count == 0:
         return np.zeros(0, np.int32)
     indices: NDArray[np.int32] = decoder.decode(model, count)
+    if int(indices.max()) < len(table.counts) - 1:
+        return indices + np.int32(table.low)
     values = indices.astype(np.int64) + table.low
     escaped = indices == len(table.counts) - 1
     if escaped.any():

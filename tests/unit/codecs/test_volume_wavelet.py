@@ -54,7 +54,9 @@ def coded(volume, **changes):
 
 
 def round_trip(values=None, grid=None, **changes):
-    grid = VolumeGrid("density", values) if grid is None else grid
+    if grid is None:
+        channels = values.shape[3] if values.ndim == 4 else 1
+        grid = VolumeGrid("density", values, background=(0.0,) * channels)
     return decode_volume(coded(VolumeObject("v", (grid,)), **changes), Progress()).grids[0]
 
 
@@ -95,8 +97,8 @@ def test_values_that_are_no_numbers_come_back_bit_for_bit(name, target, seed):
     odd = np.array([np.nan, np.inf, -np.inf, -np.nan], name)
     places = generator.random(values.shape) < 0.05
     values[places] = generator.choice(odd, int(places.sum()))
-    wanted = {"psnr": {"psnr": 40.0}, "max_error": {"max_error": 0.5}, "lossless": {"lossless": True}}[target]
-    restored = round_trip(values, **wanted).values
+    value = {"psnr": 40.0, "max_error": 0.5, "lossless": True}[target]
+    restored = round_trip(values, **{target: value}).values
     assert restored[places].tobytes() == values[places].tobytes()
     errors = np.abs(restored[~places].astype(np.float64) - values[~places].astype(np.float64))
     assert errors.max() <= {"psnr": 10.0, "max_error": 0.5, "lossless": 0.0}[target]
@@ -125,6 +127,13 @@ def test_large_whole_numbers_near_each_other_are_exact():
 def test_floats_with_a_tiny_bound_are_exact():
     values = typed(waves((9, 8, 7)), "float32")
     assert round_trip(values, max_error=1e-30).values.tobytes() == values.tobytes()
+
+
+def test_labels_are_stored_where_that_takes_fewer_bytes():
+    values = np.repeat(np.arange(64, dtype=np.uint16)[::-1] * 977 % 4001, 8 * 16 * 16).reshape(32, 64, 64)
+    sections = coded(VolumeObject("v", (VolumeGrid("d", values),)), lossless=True)
+    assert sum(map(len, sections.values())) < 1000
+    np.testing.assert_array_equal(decode_volume(sections, Progress()).grids[0].values, values)
 
 
 def test_floats_that_hold_shorter_numbers_take_fewer_bytes_lossless():
@@ -164,9 +173,8 @@ def test_the_quality_in_the_file_is_the_one_that_decoding_reaches():
 
 @pytest.mark.parametrize("target", [1500, 6000])
 def test_the_wanted_size_is_approached_from_below(target):
-    volume = VolumeObject(
-        "v", (VolumeGrid("a", waves((40, 32, 32))), VolumeGrid("b", waves((32, 32, 32), 1)))
-    )
+    grids = (VolumeGrid("a", waves((40, 32, 32))), VolumeGrid("b", waves((32, 32, 32), 1)))
+    volume = VolumeObject("v", grids)
     size = sum(map(len, coded(volume, target_size=target).values()))
     assert 0.97 * target <= size <= target
 
@@ -198,7 +206,7 @@ def test_empty_space_costs_almost_nothing():
     values[60:70, 60:70, 60:70] = waves((10, 10, 10))
     sections = coded(VolumeObject("v", (VolumeGrid("density", values),)), step=0.02)
     alone = coded(VolumeObject("v", (VolumeGrid("density", values[48:80, 48:80, 48:80]),)), step=0.02)
-    assert len(sections[syntax.VALUES]) < len(alone[syntax.VALUES]) + 150
+    assert len(sections[syntax.VALUES]) - len(alone[syntax.VALUES]) < 0.004 * values.size / 8
 
 
 def smoke(shape=(20, 9, 33), seed=3):
@@ -239,10 +247,8 @@ def test_any_topology_is_exact_and_inactive_voxels_are_background(shape, share, 
     active = (waves(shape, seed) > share) ^ (generator.random(shape) < 0.02)
     values = np.where(active, waves(shape), -2.0).astype(np.float32)
     grid = VolumeGrid("d", values, active, background=(-2.0,))
-    wanted = {"psnr": {"psnr": 40.0}, "max_error": {"max_error": 0.01}, "lossless": {"lossless": True}}[
-        target
-    ]
-    restored = round_trip(grid=grid, **wanted)
+    value = {"psnr": 40.0, "max_error": 0.01, "lossless": True}[target]
+    restored = round_trip(grid=grid, **{target: value})
     np.testing.assert_array_equal(restored.active, active)
     np.testing.assert_array_equal(restored.values[~active], values[~active])
     if active.any():
@@ -285,9 +291,8 @@ def test_the_inside_of_a_level_set_is_minus_the_background(wanted):
 @given(st.tuples(*[st.integers(0, 60)] * 3), st.tuples(*[st.integers(1, 40)] * 3))
 def test_a_region_is_what_the_whole_has_there(corner, shape):
     sections, whole = region_example()
-    shape = tuple(
-        min(length, side - start) for length, side, start in zip(shape, whole.shape, corner, strict=True)
-    )
+    room = [side - start for side, start in zip(whole.shape, corner, strict=True)]
+    shape = tuple(min(length, most) for length, most in zip(shape, room, strict=True))
     if min(shape) <= 0:
         with pytest.raises(InvalidRequestError, match="region"):
             decode_region(sections, 1, corner, (100, 1, 1))

@@ -67,6 +67,10 @@ def check_grid(grid: VolumeGrid) -> None:
         )
     if grid.values.ndim not in (3, 4):
         raise UnsupportedSceneError(f"Grid '{grid.name}' has {grid.values.ndim} axes in place of 3 or 4.")
+    if len(grid.background) != grid.channels:
+        raise UnsupportedSceneError(
+            f"Grid '{grid.name}' has {len(grid.background)} background values for {grid.channels} channels."
+        )
     if grid.active is not None and grid.active.shape != grid.shape:
         raise UnsupportedSceneError(f"Grid '{grid.name}' has a mask of another shape than its values.")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_parts.channel_range import restore_exceptions
 from scene_codec.codecs.volume_parts.grid_description import Triple, grid_of, restored_metadata
-from scene_codec.codecs.volume_wavelet.exact_values import Corrector
+from scene_codec.codecs.volume_wavelet.exact_values import corrector_of
 from scene_codec.codecs.volume_wavelet.grid_tables import GridTables, read_tables
 from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
 from scene_codec.codecs.volume_wavelet.prior import published_prior
@@ -181,11 +181,11 @@ class _Tile:
             states = decode_states(self.streams[TOPOLOGY][0], self.shape, clues, self.tables.topology)
         values = []
         for channel, (own, coding) in enumerate(zip(numbers, codings, strict=True)):
-            if self.tables.residuals is None:
+            if header.residual == "none":
                 restored = coding.restored(own, header.dtype)
             else:
                 coded = None if states is None else states == ACTIVE
-                corrector = Corrector(header, coding, own, coded)
+                corrector = corrector_of(header, coding, own, coded)
                 restored = corrector.corrected(self.streams[RESIDUALS][channel], self.tables.residuals)
             if states is not None:
                 set_inactive(restored, states, header, channel)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from scene_codec.bitstream import Section
-from scene_codec.codecs.volume_parts.grid_description import description_of
+from scene_codec.codecs.volume_parts.grid_description import check_grid, description_of
 from scene_codec.codecs.volume_wavelet.config import VolumeWaveletSettings, check_settings
 from scene_codec.codecs.volume_wavelet.grid_source import GridSource, SourceTile
 from scene_codec.codecs.volume_wavelet.grid_tables import GridTables
@@ -76,6 +76,8 @@ def encode_volume(
     reason, `InvalidRequestError` for settings that contradict each other, `Cancelled`.
     """
     check_settings(settings)
+    for grid in volume.grids:
+        check_grid(grid)
     if settings.target_size is not None:
         return _encode_to_size(volume, settings, settings.target_size, progress)
     return _sections(volume, _encode_grids(volume, settings, progress))
@@ -156,7 +158,7 @@ def _encoded_once(
     for fill in (False, True):
         plan = Plan(header, published_prior(NEWEST_PRIOR), fill=fill)
         sample = sample_of(source, plan)
-        if fill and not any(_has_gaps(tile.source) for tile in sample):
+        if fill and (header.topology == "tolerant" or not any(_has_gaps(tile.source) for tile in sample)):
             break
         found = drafted(_searched(plan, sample, settings), sample)
         if best is None or found.size < best.size:
@@ -173,10 +175,10 @@ def _has_gaps(tile: SourceTile) -> bool:
 
 def _searched(plan: Plan, sample: list[SampleTile], settings: VolumeWaveletSettings) -> Plan:
     """Return a plan with the step that the settings ask for."""
-    if plan.header.constant:
-        return plan
     if plan.header.residual != "none":
         return plan_for_least_bytes(plan, sample)
+    if plan.header.constant:
+        return plan
     if settings.psnr is not None:
         return plan_for_psnr(plan, sample, settings.psnr)
     assert settings.step is not None

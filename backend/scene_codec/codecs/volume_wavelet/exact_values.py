@@ -8,6 +8,7 @@ Bit patterns, ordered as the numbers are, give back every value of any type.
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from scene_codec.codecs.volume_wavelet.residual_coding import (
     with_planes,
     without_planes,
 )
+from scene_codec.codecs.volume_wavelet.stored_values import pack_values, unpack_values
 from scene_codec.codecs.volume_wavelet.syntax import GridHeader
 from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
 from scene_codec.entropy.context_tables import ContextTables, Piece, encode_pieces
@@ -36,13 +38,52 @@ _EXACT_WHOLE = 1 << 53
 _MANTISSAS = {2: 10, 4: 23, 8: 52}
 
 
-class Corrector:
+class Corrector(Protocol):
     """The residuals of one channel of a tile: how they are found, coded and put on decoded values."""
+
+    def pieces(self, original: Values) -> tuple[list[Piece], bytes]:
+        """Return contexts and symbols that bring the decoded values to the original ones, and the rest."""
+
+    def encoded(self, pieces: list[Piece], rest: bytes, tables: ContextTables | None) -> bytes:
+        """Return the stream; empty when nothing is to be corrected."""
+
+    def corrected(self, data: bytes, tables: ContextTables | None) -> Values:
+        """Return the values that a stream makes of the decoded ones. Raises `CorruptFileError`."""
+
+
+def corrector_of(
+    header: GridHeader, coding: ChannelCoding, numbers: FloatArray, coded: Mask | None
+) -> Corrector:
+    """Return what corrects the decoded numbers of a tile; `coded` are the voxels it is for, None for all."""
+    if header.residual == "stored":
+        return _Stored(header.dtype, coded if coded is not None else np.ones(numbers.shape, np.bool_))
+    return _Differences(header, coding, numbers, coded)
+
+
+class _Stored:
+    """Values in place of differences."""
+
+    def __init__(self, dtype: np.dtype[np.generic], coded: Mask) -> None:
+        self._dtype, self._coded = dtype, coded
+
+    def pieces(self, original: Values) -> tuple[list[Piece], bytes]:
+        return [], pack_values(original[self._coded])
+
+    def encoded(self, pieces: list[Piece], rest: bytes, tables: ContextTables | None) -> bytes:
+        return rest
+
+    def corrected(self, data: bytes, tables: ContextTables | None) -> Values:
+        values = np.zeros(self._coded.shape, self._dtype)
+        values[self._coded] = unpack_values(data, int(self._coded.sum()), self._dtype)
+        return values
+
+
+class _Differences:
+    """Differences from decoded values."""
 
     def __init__(
         self, header: GridHeader, coding: ChannelCoding, numbers: FloatArray, coded: Mask | None
     ) -> None:
-        """Take the decoded numbers of a tile and which voxels have a residual, None for all."""
         self._header, self._coding, self._coded = header, coding, coded
         self._dtype = header.dtype
         self._wide = coding.value_range.wide(numbers + coding.origin)
@@ -59,7 +100,6 @@ class Corrector:
         return 2.0 * math.floor(self._header.bound) + 1.0
 
     def pieces(self, original: Values) -> tuple[list[Piece], bytes]:
-        """Return contexts and symbols that bring the decoded values to the original ones, and bit planes."""
         if self._header.residual == "steps":
             return residual_pieces(self._steps_to(original), self._places, self._coded), b""
         differences = self._ordered(original) - self._predicted()
@@ -68,15 +108,15 @@ class Corrector:
         planes = bit_planes(symbols[chosen].reshape(-1), magnitudes[chosen].reshape(-1))
         return residual_pieces(symbols, self._places, self._coded), planes
 
-    def encoded(self, pieces: list[Piece], planes: bytes, tables: ContextTables) -> bytes:
-        """Return the stream; empty when nothing is to be corrected."""
+    def encoded(self, pieces: list[Piece], rest: bytes, tables: ContextTables | None) -> bytes:
+        assert tables is not None
         if not any(symbols.any() for _, symbols in pieces):
             return b""
         stream = encode_pieces(pieces, tables) or b"\0"
-        return with_planes(stream, planes) if self._header.residual == "bits" else stream
+        return with_planes(stream, rest) if self._header.residual == "bits" else stream
 
-    def corrected(self, data: bytes, tables: ContextTables) -> Values:
-        """Return the values that a stream makes of the decoded ones. Raises `CorruptFileError`."""
+    def corrected(self, data: bytes, tables: ContextTables | None) -> Values:
+        assert tables is not None
         if self._header.residual == "steps":
             return self._by_steps(decode_residual(data, self._places, self._coded, tables))
         stream, planes = without_planes(data) if data else (b"", b"")

@@ -11,6 +11,9 @@ from scene_codec.codecs.volume_wavelet.topology_coding import TopologyModel, rea
 from scene_codec.entropy.byte_fields import ByteReader
 from scene_codec.entropy.context_tables import ContextTables, read_context_tables
 
+CORRECTED = ("steps", "bits")
+"""Residuals that are coded with tables."""
+
 
 @dataclass(frozen=True, eq=False)
 class GridTables:
@@ -29,7 +32,7 @@ class GridTables:
 def read_tables(reader: ByteReader, header: GridHeader) -> GridTables:
     """Return the tables of the next grid. Raises `CorruptFileError`."""
     return GridTables(
-        values=None if header.constant else read_context_tables(reader, CONTEXTS),
-        residuals=read_context_tables(reader, RESIDUAL_CONTEXTS) if header.residual != "none" else None,
+        values=read_context_tables(reader, CONTEXTS) if header.has_coefficients else None,
+        residuals=read_context_tables(reader, RESIDUAL_CONTEXTS) if header.residual in CORRECTED else None,
         topology=read_topology_model(reader) if header.topology == "exact" else None,
     )

@@ -8,6 +8,7 @@ small integers whatever the step.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
@@ -49,7 +50,8 @@ _MAGNITUDES = _magnitude_table()
 
 def magnitudes(symbols: NDArray[np.int32]) -> Magnitudes:
     """Return the features of symbols of any shape."""
-    return _MAGNITUDES[np.minimum(np.abs(symbols.astype(np.int64)), _TABLE_SIZE - 1)]
+    # The magnitude of the smallest number has no room in int32, but its bits are right.
+    return _MAGNITUDES[np.minimum(np.abs(symbols).view(np.uint32), np.uint32(_TABLE_SIZE - 1))]
 
 
 class BandPhases:
@@ -61,11 +63,11 @@ class BandPhases:
         self._half: Shape = (half[0], half[1], half[2])
         padded = tuple(length + 2 for length in half)
         self._parts = {phase: np.zeros(padded, np.uint8) for phase in PHASES}
+        self._means: dict[Offset, Magnitudes] = {}
 
     def phase_shape(self, phase: Offset) -> Shape:
         """Return how many positions a phase has along each axis."""
-        x, y, z = ((length - start + 1) // 2 for length, start in zip(self.shape, phase, strict=True))
-        return x, y, z
+        return _phase_shape(self.shape, phase)
 
     def put(self, phase: Offset, values: Magnitudes) -> None:
         """Keep the magnitudes of a phase, in its shape."""
@@ -74,27 +76,49 @@ class BandPhases:
 
     def around(self, phase: Offset, offset: Offset) -> Magnitudes:
         """Return, for each position of a phase, the magnitude at `offset` from it; zero outside."""
-        target = tuple((start + step) & 1 for start, step in zip(phase, offset, strict=True))
-        part = self._parts[target[0], target[1], target[2]]
-        window = tuple(
-            slice(1 + ((start + step) >> 1), 1 + ((start + step) >> 1) + length)
-            for start, step, length in zip(phase, offset, self.phase_shape(phase), strict=True)
-        )
-        return part[window]
+        target, window = _window(self.shape, phase, offset)
+        return self._parts[target][window]
 
-    def whole(self) -> Magnitudes:
-        """Return the magnitudes of the band (x, y, z), as a parent of the next level."""
+    def face_means(self, phase: Offset) -> Magnitudes:
+        """Return, for each position of a phase, the mean of its six neighbours; of a finished band."""
+        if phase not in self._means:
+            total = np.zeros(self.phase_shape(phase), np.uint16)
+            for offset in FACES:
+                total += self.around(phase, offset)
+            self._means[phase] = (total // np.uint16(6)).astype(np.uint8)
+        return self._means[phase]
+
+    def as_parent(self) -> Magnitudes:
+        """Return the magnitudes of the band with a margin of one that repeats them, for the next level."""
         result = np.zeros(self.shape, np.uint8)
         for phase in PHASES:
             x, y, z = self.phase_shape(phase)
             start = tuple(slice(begin, None, 2) for begin in phase)
             result[start] = self._parts[phase][1 : 1 + x, 1 : 1 + y, 1 : 1 + z]
-        return result
+        return np.pad(result, 1, mode="edge")
+
+
+@lru_cache(maxsize=4096)
+def _phase_shape(shape: Shape, phase: Offset) -> Shape:
+    x, y, z = ((length - start + 1) // 2 for length, start in zip(shape, phase, strict=True))
+    return x, y, z
+
+
+@lru_cache(maxsize=1 << 15)
+def _window(shape: Shape, phase: Offset, offset: Offset) -> tuple[Offset, tuple[slice, ...]]:
+    """Return in which part, and where in it, the neighbours of a phase at an offset lie."""
+    x, y, z = ((start + step) & 1 for start, step in zip(phase, offset, strict=True))
+    window = tuple(
+        slice(1 + ((start + step) >> 1), 1 + ((start + step) >> 1) + length)
+        for start, step, length in zip(phase, offset, _phase_shape(shape, phase), strict=True)
+    )
+    return (x, y, z), window
 
 
 FACES: tuple[Offset, ...] = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 
 
+@cache
 def known_offsets(phase_index: int) -> tuple[Offset, ...]:
     """Return the offsets within one step whose phases are coded before the given one."""
     phase = PHASES[phase_index]
@@ -123,7 +147,7 @@ def features(
     """Return what is known about the positions of a phase, (features, positions).
 
     bands : those of this level, the one being coded included
-    parent : (x, y, z) magnitudes of the same orientation one level coarser; None at the coarsest
+    parent : magnitudes of the same orientation one level coarser, of `as_parent`; None at the coarsest
     """
     own, phase = bands[orientation], PHASES[phase_index]
     shape = own.phase_shape(phase)
@@ -139,14 +163,13 @@ def _parent_rows(parent: Magnitudes | None, phase: Offset, shape: Shape) -> list
     if parent is None:
         return [np.zeros(shape, np.uint8)] * 3
     # A child at 2 i + p belongs to the parent at i; a parent's axis that was not split is as long as its own.
-    padded = np.pad(parent, 1, mode="edge")
     near, far = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)
     for axis in range(3):
         side = 1 if phase[axis] else -1
-        near += _shifted(padded, axis, side, shape)
-        far += _shifted(padded, axis, -side, shape)
+        near += _shifted(parent, axis, side, shape)
+        far += _shifted(parent, axis, -side, shape)
     third = np.uint16(3)
-    return [_shifted(padded, 0, 0, shape), (near // third).astype(np.uint8), (far // third).astype(np.uint8)]
+    return [_shifted(parent, 0, 0, shape), (near // third).astype(np.uint8), (far // third).astype(np.uint8)]
 
 
 def _shifted(padded: Magnitudes, axis: int, step: int, shape: Shape) -> Magnitudes:
@@ -163,11 +186,8 @@ def _sibling_rows(sibling: BandPhases | None, phase: Offset, shape: Shape) -> li
     """Return a sibling's magnitude at the same place, and the mean of its six neighbours."""
     if sibling is None:
         return [np.zeros(shape, np.uint8)] * 2
-    total = np.zeros(sibling.phase_shape(phase), np.uint16)
-    for offset in FACES:
-        total += sibling.around(phase, offset)
-    rows = [sibling.around(phase, (0, 0, 0)), (total // np.uint16(6)).astype(np.uint8)]
-    return [_fitted(row, shape) for row in rows]
+    rows = (sibling.around(phase, (0, 0, 0)), sibling.face_means(phase))
+    return [row if row.shape == shape else _fitted(row, shape) for row in rows]
 
 
 def _fitted(row: Magnitudes, shape: Shape) -> Magnitudes:

@@ -96,7 +96,7 @@ def _sample_errors(plan: Plan, tile: SampleTile) -> TileErrors:
         if states is not None:
             set_inactive(values, states, header, channel)
         decoded.append(values)
-    return tile_errors(tile.source, decoded, plan.extent)
+    return tile_errors(tile.source, decoded, plan.half_extent)
 
 
 def plan_for_psnr(plan: Plan, sample: list[SampleTile], wanted: float) -> Plan:
@@ -181,32 +181,45 @@ def drafted(plan: Plan, sample: list[SampleTile]) -> Drafted:
 
 
 def plan_for_least_bytes(plan: Plan, sample: list[SampleTile]) -> Plan:
-    """Return a plan whose step makes values and residuals together smallest, found on few tiles."""
+    """Return a plan whose step makes values and residuals together smallest, found on few tiles.
+
+    Where storing the values takes fewer bytes than any step, it is that plan.
+    """
     few = _few(sample)
+    plain = Plan(msgspec.structs.replace(plan.header, residual="stored", bound=0.0), plan.prior, plan.fill)
+    best = (drafted(plain, few).size, plain)
+    if plan.header.constant:
+        return min(best, (drafted(plan, few).size, plan), key=lambda own: own[0])[1]
+    start, ratio = _FIRST_STEP_FOR_BITS, 8.0
     if plan.header.residual == "steps":
-        bound = plan.header.bound if plan.header.dtype.kind == "f" else math.floor(plan.header.bound) + 0.5
-        start, ratio = _FIRST_STEP_IN_BOUNDS * bound / plan.extent, 2.0
-    else:
-        start, ratio = _FIRST_STEP_FOR_BITS, 8.0
+        whole = plan.header.dtype.kind != "f"
+        bound = math.floor(plan.header.bound) + 0.5 if whole else plan.header.bound
+        start, ratio = _FIRST_STEP_IN_BOUNDS * bound / (2.0 * plan.half_extent), 2.0
 
     def tried(step: float) -> tuple[int, Plan]:
-        step = min(max(step, SMALLEST_STEP), LARGEST_STEP)
-        found = with_fitted_offsets(with_step(plan, step), few)
+        found = with_fitted_offsets(with_step(plan, min(max(step, SMALLEST_STEP), LARGEST_STEP)), few)
         return drafted(found, few).size, found
 
-    best = tried(start)
+    first = tried(start)
     for factor in (ratio, 1.0 / ratio):
-        step, failed = best[1].header.step, False
-        moved = False
-        while not failed and SMALLEST_STEP < step * factor < LARGEST_STEP:
-            step *= factor
-            found = tried(step)
-            failed = found[0] >= best[0]
-            if not failed:
-                best, moved = found, True
-        if moved:
+        found = _downhill(tried, first, factor)
+        best = min(best, found, key=lambda own: own[0])
+        if found is not first:
             break
     return best[1]
+
+
+def _downhill(
+    tried: Callable[[float], tuple[int, Plan]], first: tuple[int, Plan], factor: float
+) -> tuple[int, Plan]:
+    """Return the last of the steps, each a factor from the one before, that take fewer and fewer bytes."""
+    best = first
+    while SMALLEST_STEP < (step := best[1].header.step * factor) < LARGEST_STEP:
+        found = tried(step)
+        if found[0] >= best[0]:
+            break
+        best = found
+    return best
 
 
 def _few(sample: list[SampleTile]) -> list[SampleTile]:

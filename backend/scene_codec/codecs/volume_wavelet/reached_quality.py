@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -30,14 +31,16 @@ class TileErrors:
     largest: float = 0.0
 
 
-def tile_errors(source: SourceTile, decoded: Iterable[Values], extent: float) -> TileErrors:
-    """Return the errors of a decoded tile, in units of `extent`; the largest in units of the values."""
+def tile_errors(source: SourceTile, decoded: Iterable[Values], half_extent: float) -> TileErrors:
+    """Return the errors of a decoded tile: squares in units of twice `half_extent`, the largest plain."""
     active_sum = box_sum = largest = 0.0
     active_count = box_count = 0
-    scale = 1.0 / extent if extent > 0.0 else 1.0
+    # Differences are halved where the whole ones may be no float64.
+    part = 1.0 if math.isfinite(2.0 * half_extent) else 0.5
+    scale = 0.5 / half_extent / part if half_extent > 0.0 else 1.0
     for channel, own in enumerate(decoded):
         before = source.values[channel]
-        difference = _difference(before, own)
+        difference = _difference(before, own, part)
         cared = source.cared_for(channel)
         finite = np.isfinite(difference)
         if not finite.all():
@@ -48,12 +51,12 @@ def tile_errors(source: SourceTile, decoded: Iterable[Values], extent: float) ->
         active_sum += float(squares.sum() if cared is None else squares[cared].sum())
         active_count += difference.size if cared is None else int(cared.sum())
         magnitudes = np.abs(difference if cared is None else difference[cared])
-        largest = max(largest, float(magnitudes.max(initial=0.0)))
+        largest = max(largest, min(float(magnitudes.max(initial=0.0)) / part, sys.float_info.max))
     return TileErrors(active_sum, active_count, box_sum, box_count, largest)
 
 
-def _difference(before: Values, after: Values) -> NDArray[np.floating]:
-    """Return after - before in a type that holds it."""
+def _difference(before: Values, after: Values, part: float) -> NDArray[np.floating]:
+    """Return after - before, or a part of it, in a type that holds it."""
     if before.dtype.kind in "iub" and before.dtype.itemsize <= 2:
         return after.astype(np.float32) - before.astype(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -61,7 +64,7 @@ def _difference(before: Values, after: Values) -> NDArray[np.floating]:
             # Equal integers beyond 2**53 have the difference zero, whatever float64 makes of them.
             wide = after.astype(np.float64) - before.astype(np.float64)
             return np.where(after == before, 0.0, wide)
-        return after.astype(np.float64) - before.astype(np.float64)
+        return part * after.astype(np.float64) - part * before.astype(np.float64)
 
 
 def quality_of(errors: Iterable[TileErrors]) -> Quality:

@@ -91,7 +91,7 @@ class Quality(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid
     max_error: float = 0.0
 
 
-Residual = Literal["none", "steps", "bits"]
+Residual = Literal["none", "steps", "bits", "stored"]
 Topology = Literal["dense", "exact", "tolerant"]
 
 
@@ -102,7 +102,8 @@ class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, fo
     prior : number of the prior that sorts coefficients into classes
     step : quantisation step in units of the largest range of the channels
     offsets : of the quantiser
-    residual : what is added to decoded values: nothing, multiples of a step, or differences of bit patterns
+    residual : what is added to decoded values: nothing, multiples of a step, or differences of bit patterns;
+        "stored": values are not decoded but stored
     bound : largest error that multiples leave, in units of the values
     spare_bits : lowest bits that are zero in all bit patterns
     tolerance : tolerant topology: largest difference from the background of what is inactive, as `step`
@@ -132,10 +133,15 @@ class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, fo
         """Whether no channel needs values."""
         return all(channel.value_range.constant for channel in self.channels)
 
+    @property
+    def has_coefficients(self) -> bool:
+        """Whether tiles have wavelet coefficients."""
+        return not self.constant and self.residual != "stored"
+
     def streams(self) -> list[int]:
         """Return the sections in which a tile has streams, in order; one entry for each channel."""
         count = len(self.channels)
-        kinds = [] if self.constant else [VALUES] * count
+        kinds = [VALUES] * count if self.has_coefficients else []
         kinds += [TOPOLOGY] if self.topology == "exact" else []
         kinds += [RESIDUALS] * count if self.residual != "none" else []
         return kinds + ([EXCEPTIONS] * count if self.dtype.kind == "f" else [])

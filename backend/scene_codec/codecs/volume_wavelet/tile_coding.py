@@ -85,7 +85,7 @@ def _walk(shape: Shape, levels: int, prior: Prior, piece: Visit, known: TileSymb
                 _Band(orientation, level, coded, parents.get(orientation)), prior, piece, band
             )
         details.append(bands)
-        parents = {orientation: band.whole() for orientation, band in coded.items()} if level else {}
+        parents = {orientation: band.as_parent() for orientation, band in coded.items()} if level else {}
     return TileSymbols(base, tuple(reversed(details)))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_parts.channel_range import encode_exceptions, restore_exceptions
-from scene_codec.codecs.volume_wavelet.exact_values import Corrector
+from scene_codec.codecs.volume_wavelet.exact_values import Corrector, corrector_of
 from scene_codec.codecs.volume_wavelet.grid_source import SourceTile
-from scene_codec.codecs.volume_wavelet.grid_tables import GridTables
+from scene_codec.codecs.volume_wavelet.grid_tables import CORRECTED, GridTables
 from scene_codec.codecs.volume_wavelet.prior import Prior
 from scene_codec.codecs.volume_wavelet.reached_quality import TileErrors, tile_errors
 from scene_codec.codecs.volume_wavelet.residual_coding import CONTEXTS as RESIDUAL_CONTEXTS
@@ -53,9 +53,9 @@ class Plan:
         object.__setattr__(self, "codings", channel_codings(self.header))
 
     @property
-    def extent(self) -> float:
-        """The largest range of the channels."""
-        return max(channel.high - channel.low for channel in self.header.channels)
+    def half_extent(self) -> float:
+        """Half the largest range of the channels; the whole may be no float64."""
+        return max(0.5 * channel.high - 0.5 * channel.low for channel in self.header.channels)
 
 
 def transformed(tile: SourceTile, plan: Plan) -> list[Subbands]:
@@ -77,6 +77,9 @@ class TileDraft:
 
 def draft_of(tile: SourceTile, bands: Sequence[Subbands], plan: Plan) -> TileDraft:
     """Return a tile quantised as planned."""
+    if not plan.header.has_coefficients:
+        shape = tile.values[0].shape
+        return TileDraft(tile, [], [np.zeros(shape, np.float32) for _ in plan.codings])
     symbols = [coding.quantiser.symbols(own) for own, coding in zip(bands, plan.codings, strict=True)]
     numbers = [dequantised(own, coding.quantiser) for own, coding in zip(symbols, plan.codings, strict=True)]
     return TileDraft(tile, symbols, numbers)
@@ -88,7 +91,7 @@ class _Residual:
 
     corrector: Corrector
     pieces: list[Piece]
-    planes: bytes
+    rest: bytes
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def prepared(draft: TileDraft, plan: Plan) -> PreparedTile:
     if header.residual != "none":
         coded = None if states is None else states == ACTIVE
         for numbers, coding, original in zip(draft.numbers, plan.codings, source.values, strict=True):
-            corrector = Corrector(header, coding, numbers, coded)
+            corrector = corrector_of(header, coding, numbers, coded)
             residuals.append(_Residual(corrector, *corrector.pieces(original)))
     return PreparedTile(draft, pieces, states, clues, residuals)
 
@@ -133,14 +136,14 @@ def prepared(draft: TileDraft, plan: Plan) -> PreparedTile:
 def fitted_tables(tiles: Sequence[PreparedTile], plan: Plan) -> GridTables:
     """Return the tables that suit some tiles."""
     values = topology = residuals = None
-    if not plan.header.constant:
+    if plan.header.has_coefficients:
         found = (piece for tile in tiles for own in tile.pieces for piece in own)
         values = fit_context_tables(count_magnitudes(found, CONTEXTS))
     if plan.header.topology == "exact":
         topology = fit_topology_model(
             (tile.states, tile.clues) for tile in tiles if tile.states is not None and tile.clues is not None
         )
-    if plan.header.residual != "none":
+    if plan.header.residual in CORRECTED:
         found = (piece for tile in tiles for own in tile.residuals for piece in own.pieces)
         residuals = fit_context_tables(count_magnitudes(found, RESIDUAL_CONTEXTS))
     return GridTables(values, topology, residuals)
@@ -162,14 +165,10 @@ def finished(tile: PreparedTile, plan: Plan, tables: GridTables) -> TileResult:
         streams += [(encode_pieces(own, tables.values) or b"\0") if own else b"" for own in tile.pieces]
     if tables.topology is not None and tile.states is not None and tile.clues is not None:
         streams.append(encode_states(tile.states, tile.clues, tables.topology))
-    residuals = [
-        own.corrector.encoded(own.pieces, own.planes, tables.residuals)
-        for own in tile.residuals
-        if tables.residuals is not None
-    ]
+    residuals = [own.corrector.encoded(own.pieces, own.rest, tables.residuals) for own in tile.residuals]
     exceptions, decoded = [], []
     for channel, (numbers, coding) in enumerate(zip(tile.draft.numbers, plan.codings, strict=True)):
-        if tables.residuals is None:
+        if header.residual == "none":
             values = coding.restored(numbers, header.dtype)
         else:
             values = tile.residuals[channel].corrector.corrected(residuals[channel], tables.residuals)
@@ -181,7 +180,7 @@ def finished(tile: PreparedTile, plan: Plan, tables: GridTables) -> TileResult:
             if exceptions[-1]:
                 restore_exceptions(values, exceptions[-1])
         decoded.append(values)
-    return TileResult(streams + residuals + exceptions, tile_errors(source, decoded, plan.extent))
+    return TileResult(streams + residuals + exceptions, tile_errors(source, decoded, plan.half_extent))
 
 
 def _odd(original: Values, values: Values, states: States | None, header: GridHeader) -> NDArray[np.bool_]:
@@ -189,7 +188,7 @@ def _odd(original: Values, values: Values, states: States | None, header: GridHe
 
     Those that are no finite numbers, and those that are farther from the original than the bound.
     """
-    exact = header.residual == "bits"
+    exact = header.residual in ("bits", "stored")
     odd = np.zeros(original.shape, np.bool_) if exact else ~np.isfinite(original)
     if header.residual == "steps":
         with np.errstate(invalid="ignore", over="ignore"):
