@@ -48,6 +48,7 @@ TABLES = {
     "adding": "Adding meshes to a finished set",
     "volume-vae": "Volumes: the block VAE as published, trained again, and optimised for the rate",
     "volume-vae-times": "Volumes: seconds of the block VAE",
+    "volume-rates": "Volumes: the wavelet codec and other programs",
 }
 """Tables in the order of the document; others follow under their own name."""
 

@@ -38,6 +38,16 @@ MEASURES = {
     "active_psnr": "PSNR of active voxels dB",
     "max_error": "largest error / range",
     "bits_per_voxel": "bits / voxel",
+    "bits_at_40": "bits / voxel at 40 dB",
+    "bits_at_45": "at 45 dB",
+    "bits_at_50": "at 50 dB",
+    "ratio_at_40": "ratio at 40 dB",
+    "ratio_at_45": "at 45 dB",
+    "ratio_at_50": "at 50 dB",
+    "bd_rate": "BD-rate",
+    "encode_cpu_seconds": "encode CPU s",
+    "decode_cpu_seconds": "decode CPU s",
+    "decoded_per_second": "voxels / CPU s",
     "file_bytes": "file bytes",
     "left_out": "left out",
 }
@@ -54,6 +64,16 @@ DIGITS = {
     "active_psnr": ".2f",
     "max_error": ".3f",
     "bits_per_voxel": ".3f",
+    "bits_at_40": ".4f",
+    "bits_at_45": ".4f",
+    "bits_at_50": ".4f",
+    "ratio_at_40": ".3f",
+    "ratio_at_45": ".3f",
+    "ratio_at_50": ".3f",
+    "bd_rate": "+.1%",
+    "encode_cpu_seconds": ".3g",
+    "decode_cpu_seconds": ".3g",
+    "decoded_per_second": ".3g",
 }
 """How the figures of a field are written; those of others as whole numbers."""
 

@@ -106,7 +106,7 @@ class Prior:
         places = np.flatnonzero(something)
         network = self._networks[orientation, phase_index]
         if len(places) > _MOST_OF_ALL * len(something):
-            return network.classes(features, level) * something
+            return np.where(something, network.classes(features, level), np.uint8(0))
         result = np.zeros(len(something), np.uint8)
         result[places] = network.classes(features.take(places, axis=1), level)
         return result
