@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from threadpoolctl import threadpool_limits
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -24,10 +26,11 @@ def mapped_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -
     """Yield the results of a function that touches nothing but its item, in the order of the items.
 
     At most twice as many items as threads are under way. When the caller stops early, what waits is dropped.
+    Matrix products keep to one thread meanwhile: threads that start threads of their own wait for each other.
     """
     workers = worker_count()
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(workers) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
