@@ -42,6 +42,7 @@ from scene_codec.object_inputs import IDENTITY, EncodeInput, content_of, gather,
 from scene_codec.progress import Progress
 from scene_codec.reports import (
     CodecInfo,
+    Details,
     EncodedObject,
     EncodeReport,
     FileSummary,
@@ -300,7 +301,7 @@ def _may_be_replaced(path: Path) -> bool:
     return start in (b"", MAGIC)
 
 
-def _details(scene: SceneFile, codec: Codec | None, entry: ObjectEntry) -> dict[str, str]:
+def _details(scene: SceneFile, codec: Codec | None, entry: ObjectEntry) -> Details:
     """Return what the codec says of an object; nothing for a codec that this release does not know."""
     if codec is None or not codec.detail_kinds or scene.payload_version > codec.payload_version:
         return {}

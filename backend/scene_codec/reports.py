@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -47,6 +47,10 @@ class EncodeReport(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[ObjectFailure, ...]
 
 
+Details = dict[str, tuple[dict[str, Any], ...]]
+"""What a codec says of an object's parts: by sort of part, a record of words and numbers for each."""
+
+
 class SectionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One section of the file: `label` is the codec's word for `kind`, or "unknown"."""
 
@@ -62,7 +66,7 @@ class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     bytes : sections plus the object's record in the header
     transform : 16 numbers, row major, object to world
     instance_of : name of the object whose geometry this one shares, or None
-    details : what the codec says of the object's parts, such as the quality that a volume's grid reached
+    details : what the codec says of the object's parts, by sort: such as the quality each grid reached
     """
 
     name: str
@@ -71,7 +75,7 @@ class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
     transform: tuple[float, ...]
     host_bytes: int
     instance_of: str | None
-    details: dict[str, str] = {}
+    details: Details = {}
 
 
 class FileSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scene_codec import api
 from scene_codec.bitstream.atomic_file import write_atomically
@@ -129,8 +129,24 @@ def _show_file(summary: FileSummary) -> None:
         print_table("Objects", ("object", "sections", "host data", "size"), objects, text_columns=2)
         for item in summary.objects[:ROWS_SHOWN]:
             for part, facts in item.details.items():
-                results().print(f"{shown(item.name)}, {shown(part)}: {shown(facts)}")
+                _show_facts(f"{item.name}: {part}", facts)
         results().print(f"{size(summary.file_bytes / len(summary.objects))} per object, everything included.")
+
+
+def _show_facts(title: str, facts: tuple[dict[str, Any], ...]) -> None:
+    """Print what a codec says of the parts of an object, a line each."""
+    columns = tuple(dict.fromkeys(column for fact in facts for column in fact))
+    rows = [tuple(_fact(fact.get(column)) for column in columns) for fact in facts]
+    print_table(shown(title), tuple(column.replace("_", " ") for column in columns), rows)
+
+
+def _fact(value: object) -> str:
+    """Return a codec's word, number or list of them as a cell."""
+    if isinstance(value, list | tuple):
+        return " ".join(_fact(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return "-" if value is None else shown(str(value))
 
 
 def _sections(sections: tuple[SectionSummary, ...]) -> str:

@@ -12,7 +12,7 @@ import msgspec
 from scene_codec.bitstream import Section
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.progress import Progress
-from scene_codec.reports import CodecInfo, ObjectFailure
+from scene_codec.reports import CodecInfo, Details, ObjectFailure
 from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Codec(Protocol):
     ) -> CodedSet:
         """Code more objects for a finished set, whose bytes stay as they are."""
 
-    def details(self, sections: Mapping[int, bytes]) -> dict[str, str]:
+    def details(self, sections: Mapping[int, bytes]) -> Details:
         """Return what `inspect` says of an object by parts, from its sections of `detail_kinds`.
 
         Raises `CorruptFileError`. Imports no torch.

@@ -19,8 +19,9 @@ DEFAULT_CODECS = {"mesh": "mesh-necgs", "volume": "volume-wavelet"}
 def all_codecs() -> dict[str, Codec]:
     """Return every codec by its name in files."""
     from scene_codec.codecs.mesh_necgs.codec import MeshNecgsCodec
+    from scene_codec.codecs.volume_wavelet.codec import VolumeWaveletCodec
 
-    codecs: list[Codec] = [MeshNecgsCodec()]
+    codecs: list[Codec] = [MeshNecgsCodec(), VolumeWaveletCodec()]
     return {codec.info.name: codec for codec in codecs}
 
 

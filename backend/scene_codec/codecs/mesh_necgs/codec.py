@@ -18,7 +18,7 @@ from scene_codec.codecs.mesh_necgs.config import (
 )
 from scene_codec.errors import InvalidRequestError
 from scene_codec.geometry.scene_object import SceneObject
-from scene_codec.reports import CodecInfo
+from scene_codec.reports import CodecInfo, Details
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ class MeshNecgsCodec:
         assert isinstance(settings, MeshNecgsSettings)
         return add_to_set(_meshes(objects), shared, settings, context)
 
-    def details(self, sections: Mapping[int, bytes]) -> dict[str, str]:
+    def details(self, sections: Mapping[int, bytes]) -> Details:
         """Return nothing: the sizes say all."""
         return {}
 

@@ -17,7 +17,7 @@ from scene_codec.codecs.volume_vae.config import (
     settings_for,
 )
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
-from scene_codec.reports import CodecInfo, ObjectFailure
+from scene_codec.reports import CodecInfo, Details, ObjectFailure
 from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class VolumeVaeCodec:
         coded = self.encode(objects, msgspec.structs.replace(settings, model=names[0]), context)
         return replace(coded, shared=())
 
-    def details(self, sections: Mapping[int, bytes]) -> dict[str, str]:
+    def details(self, sections: Mapping[int, bytes]) -> Details:
         """Return nothing: the sizes say all."""
         return {}
 

@@ -18,7 +18,7 @@ from scene_codec.codecs.volume_wavelet.config import (
     settings_for,
 )
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
-from scene_codec.reports import CodecInfo, ObjectFailure
+from scene_codec.reports import CodecInfo, Details, ObjectFailure
 from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class VolumeWaveletCodec:
             part = context.progress.part(index / len(objects), (index + 1) / len(objects), volume.name)
             try:
                 coded.append(CodedObject(volume, encode_volume(volume, settings, part)))
+                part.update(1.0)
             except UnsupportedSceneError as problem:
                 failures.append(ObjectFailure(name=volume.name, reason=str(problem)))
         if not coded:
@@ -95,10 +96,10 @@ class VolumeWaveletCodec:
         """Code more volumes; they share nothing with those in the file."""
         return self.encode(objects, settings, context)
 
-    def details(self, sections: Mapping[int, bytes]) -> dict[str, Any]:
+    def details(self, sections: Mapping[int, bytes]) -> Details:
         """Return what was stored of each grid and the quality that was reached. Raises `CorruptFileError`."""
         header = syntax.read_volume(sections[syntax.VOLUME])
-        return {"grids": [_grid_details(grid) for grid in header.grids]}
+        return {"grids": tuple(_grid_details(grid) for grid in header.grids)}
 
     def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> VolumeWaveletDecoder:
         """Return the decoder of a file; the device plays no part."""
