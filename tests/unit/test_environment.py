@@ -72,11 +72,12 @@ def test_every_needed_package_is_listed_and_optional_ones_are_not():
 def test_the_servers_process_starts_without_libraries_and_looks_into_files_without_torch(tmp_path):
     program = (
         "import sys, scene_codec.service.__main__\n"
+        "from scene_codec import errors\n"
         "from scene_codec.service import scene_methods\n"
         "early = {'torch', 'scipy', 'trimesh', 'igl'} & set(sys.modules)\n"
         "assert not early, early\n"
         "try: scene_methods.inspect(scene_methods.InspectParams(file=sys.argv[1]))\n"
-        "except scene_methods.SceneCodecError: pass\n"
+        "except errors.SceneCodecError: pass\n"
         "assert 'torch' not in sys.modules\n"
     )
     file = tmp_path / "damaged.nscene"

@@ -23,7 +23,7 @@ from scene_codec.cli.terminal import (
     size,
 )
 from scene_codec.codecs.contract import SceneItem
-from scene_codec.codecs.registry import codec_named
+from scene_codec.codecs.registry import all_codecs
 from scene_codec.errors import Cancelled, CorruptFileError, InvalidRequestError
 from scene_codec.geometry.mesh_files import WRITABLE_SUFFIXES, save_scene_object
 from scene_codec.progress import Progress
@@ -133,7 +133,8 @@ def _write_volume(item: VolumeObject, path: Path, *, overwrite: bool) -> Written
 def _wanted_files(summary: FileSummary, options: DecodeArguments) -> dict[str, str]:
     """Return the file name of each object to decode. Raises `InvalidRequestError` for an unknown name."""
     names = [item.name for item in summary.objects]
-    content = codec_named(summary.codec).info.content
+    codec = all_codecs().get(summary.codec)
+    content = codec.info.content if codec else "mesh"
     suffix = options.format or ("ply" if content == "mesh" else "")
     if suffix and (f".{suffix}" in WRITABLE_SUFFIXES) != (content == "mesh"):
         raise InvalidRequestError(f"'{options.file}' holds {content} objects, which {suffix} cannot hold.")
