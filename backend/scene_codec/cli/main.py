@@ -31,7 +31,6 @@ COMMANDS = {
     "inspect": Command("report_commands", "inspect", "show what is in a file, section by section"),
     "evaluate": Command("report_commands", "evaluate", "measure a file against the originals"),
     "list-codecs": Command("report_commands", "list_codecs", "list the codecs and their presets"),
-    "train-volume": Command("train_volume", "train_volume", "train a model for one kind of volume"),
     "doctor": Command("doctor", "doctor", "check what is installed and which device is used"),
 }
 
