@@ -43,7 +43,8 @@ Visit = Callable[[NDArray[np.uint8], "Symbols | None"], Symbols]
 def suits_steps(dtype: np.dtype[np.generic], low: float, high: float, bound: float) -> bool:
     """Return whether multiples of a step can keep a bound for values of a range; else bit patterns must."""
     if dtype.kind == "f":
-        spacing = float(np.spacing(np.asarray(max(abs(low), abs(high)), np.float64).astype(dtype)))
+        with np.errstate(over="ignore", invalid="ignore"):
+            spacing = float(np.spacing(np.asarray(max(abs(low), abs(high)), np.float64).astype(dtype)))
         return math.isfinite(spacing) and bound >= 4.0 * spacing and (high - low) / bound < LARGEST_EXTENT
     return high - low < LARGEST_EXTENT
 

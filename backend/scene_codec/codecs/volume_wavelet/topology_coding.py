@@ -50,7 +50,7 @@ WEIGHT_ONE = 8
 
 CLASSES = 40
 _SUM_PER_CLASS = 4
-_TABLES = CLASSES + 2
+_TABLES = CLASSES + 6
 _ALL_ACTIVE, _CODED = b"\x01", b"\x02"
 _SAMPLES = 60000
 
@@ -85,7 +85,7 @@ class TopologyModel:
     """Weights and probabilities of a grid's topology.
 
     weights : for each of `GROUPS`, int8 (features,)
-    probabilities : bytes of `probability_of_byte`: active by class of the sum, inside by clue
+    probabilities : bytes of `probability_of_byte`: active by class of the sum, inside by `_sides`
     """
 
     weights: tuple[NDArray[np.int8], ...]
@@ -105,7 +105,7 @@ def read_topology_model(reader: ByteReader) -> TopologyModel:
 def fit_topology_model(tiles: Iterable[tuple[States, TileClues]]) -> TopologyModel:
     """Return the model that suits some tiles."""
     collected: dict[int, list[tuple[Floats, Bits]]] = {}
-    inner = np.ones((2, 2), np.int64)
+    inner = np.ones((_SIDES, 2), np.int64)
     for states, clues in tiles:
         if _uniform(states) is not None:
             continue
@@ -113,7 +113,8 @@ def fit_topology_model(tiles: Iterable[tuple[States, TileClues]]) -> TopologyMod
             collected.setdefault(piece.group, []).append((piece.features, piece.symbols == ACTIVE))
             if clues.inside is not None:
                 off = piece.symbols != ACTIVE
-                inner += _pair_counts(piece.inside[off], piece.symbols[off] == INSIDE)
+                pairs = 2 * piece.sides[off].astype(np.int64) + (piece.symbols[off] == INSIDE)
+                inner += np.bincount(pairs, minlength=2 * _SIDES).reshape(_SIDES, 2)
     weights = []
     counts = np.zeros((CLASSES, 2), np.int64)
     for group, phase in enumerate(GROUPS):
@@ -129,10 +130,6 @@ def fit_topology_model(tiles: Iterable[tuple[States, TileClues]]) -> TopologyMod
         counts += np.stack([np.bincount(classes[active == value], minlength=CLASSES) for value in (0, 1)], 1)
     chances = [*((counts[:, 1] + 0.4) / (counts.sum(axis=1) + 0.8)), *(inner[:, 1] / inner.sum(axis=1))]
     return TopologyModel(tuple(weights), bytes(byte_of_probability(float(chance)) for chance in chances))
-
-
-def _pair_counts(inside: NDArray[np.bool_], symbols: NDArray[np.bool_]) -> NDArray[np.int64]:
-    return np.bincount(2 * inside.astype(np.int64) + symbols, minlength=4).reshape(2, 2)
 
 
 def _fitted_weights(features: Floats, active: Bits) -> NDArray[np.int8]:
@@ -153,7 +150,7 @@ def encode_states(states: States, clues: TileClues, model: TopologyModel) -> byt
         encoder.put(active.astype(np.int32), _classes(model.weights[piece.group], piece.features))
         if clues.inside is not None:
             inner = piece.symbols[~active] == INSIDE
-            encoder.put(inner.astype(np.int32), CLASSES + piece.inside[~active].astype(np.uint8))
+            encoder.put(inner.astype(np.int32), CLASSES + piece.sides[~active])
     return _CODED + encoder.finish()
 
 
@@ -167,11 +164,11 @@ def decode_states(data: bytes, shape: Shape, clues: TileClues, model: TopologyMo
         raise CorruptFileError(f"The active voxels of a tile are coded in the unknown way {data[0]}.")
     decoder = SymbolDecoder(data[1:], _tables(model))
 
-    def take(group: int, features: Floats, inside: NDArray[np.bool_]) -> States:
+    def take(group: int, features: Floats, sides: Bits) -> States:
         symbols = decoder.take(_classes(model.weights[group], features)).astype(np.uint8)
         if clues.inside is not None:
             off = symbols != ACTIVE
-            inner = decoder.take(CLASSES + inside[off].astype(np.uint8))
+            inner = decoder.take(CLASSES + sides[off])
             symbols[off] = np.where(inner > 0, INSIDE, OUTSIDE)
         return symbols
 
@@ -181,7 +178,7 @@ def decode_states(data: bytes, shape: Shape, clues: TileClues, model: TopologyMo
     return states
 
 
-def _nothing(group: int, features: Floats, inside: NDArray[np.bool_]) -> None:
+def _nothing(group: int, features: Floats, sides: Bits) -> None:
     """Visit states that are known."""
 
 
@@ -203,16 +200,16 @@ def _classes(weights: NDArray[np.int8], features: Floats) -> Bits:
 
 @dataclass(frozen=True)
 class _Piece:
-    """The voxels of one phase of a lattice: group of weights, features (f, n), clue and states (n,)."""
+    """The voxels of one phase of a lattice: group of weights, features (f, n), sides and states (n,)."""
 
     group: int
     features: Floats
-    inside: NDArray[np.bool_]
+    sides: Bits
     symbols: States
 
 
-Visit = Callable[[int, Floats, NDArray[np.bool_]], States | None]
-"""Takes group, features and clue of a phase; returns its states (n,), or None when they are known already."""
+Visit = Callable[[int, Floats, Bits], States | None]
+"""Takes group, features and sides of a phase; returns its states (n,), None when they are known."""
 
 
 def _walk(clues: TileClues, visit: Visit, states: States) -> Iterator[_Piece]:
@@ -228,24 +225,42 @@ def _walk_lattice(clues: TileClues, visit: Visit, lattice: States, stride: int) 
     """Go through the phases of a lattice; that of even voxels is known but on the coarsest one."""
     x, y, z = lattice.shape
     parts = BandPhases((x, y, z))
+    inactive = None if clues.inside is None else BandPhases((x, y, z))
     for index, phase in enumerate(ORDER):
         place = tuple(slice(start, None, 2) for start in phase)
         own = lattice[place]
         if own.size and (index > 0 or stride == COARSEST_STRIDE):
             group = index + (FINEST if stride == 1 else 0)
-            piece = _piece(group, parts, index, clues.at(place), own)
-            found = visit(group, piece.features, piece.inside)
+            here = clues.at(place)
+            features, sides = _features(parts, index, here), _sides(inactive, index, here)
+            piece = _Piece(group, features, sides, own.reshape(-1))
+            found = visit(group, features, sides)
             if found is not None:
                 own[...] = found.reshape(own.shape)
                 piece = replace(piece, symbols=found)
             yield piece
         parts.put(phase, (own == ACTIVE).astype(np.uint8))
+        if inactive is not None:
+            inactive.put(phase, _INACTIVE_MARKS[own])
 
 
-def _piece(group: int, parts: BandPhases, index: int, clues: TileClues, own: States) -> _Piece:
-    features = _features(parts, index, clues)
-    inside = np.zeros(0, np.bool_) if clues.inside is None else clues.inside.reshape(-1)
-    return _Piece(group, features, inside, own.reshape(-1))
+_INACTIVE_MARKS = np.array([1, 0, 32], np.uint8)
+"""Marks of the states, of which 26 can be added up: outside, active, inside."""
+
+_SIDES = 6
+
+
+def _sides(inactive: BandPhases | None, index: int, clues: TileClues) -> Bits:
+    """Return contexts for inactive voxels of level sets: what most known neighbours are, and the clue."""
+    if inactive is None or clues.inside is None:
+        return np.zeros(0, np.uint8)
+    marks = np.zeros(clues.inside.shape, np.uint16)
+    for other in ORDER[:index]:
+        for offset in _neighbours(ORDER[index], other):
+            marks += inactive.around(ORDER[index], offset)
+    inner, outer = marks >> np.uint16(5), marks & np.uint16(31)
+    most = np.where(marks == 0, np.uint8(0), np.where(inner > outer, np.uint8(2), np.uint8(1)))
+    return (2 * most + clues.inside).astype(np.uint8).reshape(-1)
 
 
 def _neighbours(phase: Offset, other: Offset) -> list[Offset]:
