@@ -41,6 +41,8 @@ VOLUME_COLUMNS = ("object", "grids", "voxels", "as plain binary", "own bytes")
 
 ENCODE_HELP = """Turn meshes or volumes into one small .nscene file.
 
+The settings below are those of the codec for meshes; name a volume, or --codec, beside --help to see others.
+
 Examples:
   scene-codec encode statue.obj -o statue.nscene
   scene-codec encode bodies/ props/*.glb -o scene.nscene
