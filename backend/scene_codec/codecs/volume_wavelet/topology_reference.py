@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,10 @@ from scene_codec.codecs.volume_parts.grid_description import Triple
 from scene_codec.codecs.volume_wavelet.tiles import Box
 from scene_codec.volumes.volume import VolumeGrid
 
-UNKNOWN, INACTIVE, ACTIVE = 0, 1, 2
+INACTIVE, ACTIVE = 1, 2
+"""States; 0 is for voxels of which nothing is known."""
+
+_LAYERS = 32
 
 
 def reference_states(
@@ -41,14 +44,28 @@ def best_reference(grids: Sequence[VolumeGrid], number: int) -> int:
     grid = grids[number]
     if grid.active is None or not grid.active.any():
         return -1
-    whole: Box = (slice(0, grid.shape[0]), slice(0, grid.shape[1]), slice(0, grid.shape[2]))
-    least = min(int(grid.active.sum()), int((~grid.active).sum()))
+    own = int(np.count_nonzero(grid.active))
+    least = min(own, grid.active.size - own)
     best, chosen = least // 2, -1
     for index, other in enumerate(grids[:number]):
         if other.active is None or 0 in other.shape:
             continue
-        states = reference_states(other.active, other.corner, whole, grid.corner)
-        differences = int(((states == ACTIVE) != grid.active).sum())
+        differences = sum(
+            int(np.count_nonzero((_states_in(other, grid, slab) == ACTIVE) != grid.active[slab]))
+            for slab in _slabs(grid)
+        )
         if differences < best:
             best, chosen = differences, index
     return chosen
+
+
+def _slabs(grid: VolumeGrid) -> Iterator[Box]:
+    """Yield boxes of a few layers that cover a grid."""
+    x, y, z = grid.shape
+    for start in range(0, x, _LAYERS):
+        yield slice(start, min(start + _LAYERS, x)), slice(0, y), slice(0, z)
+
+
+def _states_in(other: VolumeGrid, grid: VolumeGrid, box: Box) -> NDArray[np.uint8]:
+    assert other.active is not None
+    return reference_states(other.active, other.corner, box, grid.corner)
