@@ -124,6 +124,13 @@ def test_large_whole_numbers_near_each_other_are_exact():
     assert np.abs(round_trip(values, max_error=3.0).values - values).max() <= 3
 
 
+@pytest.mark.parametrize("name", VALUE_TYPES)
+def test_a_bound_beyond_all_values_is_kept(name):
+    values = typed(waves((9, 8, 7)), name)
+    restored = round_trip(values, max_error=1.7e308).values
+    assert restored.dtype == values.dtype
+
+
 def test_floats_with_a_tiny_bound_are_exact():
     values = typed(waves((9, 8, 7)), "float32")
     assert round_trip(values, max_error=1e-30).values.tobytes() == values.tobytes()

@@ -29,7 +29,7 @@ from scene_codec.codecs.volume_wavelet.rate_search import (
     with_step,
 )
 from scene_codec.codecs.volume_wavelet.reached_quality import quality_of
-from scene_codec.codecs.volume_wavelet.residual_coding import LARGEST_BOUND, suits_steps
+from scene_codec.codecs.volume_wavelet.residual_coding import largest_bound, suits_steps
 from scene_codec.codecs.volume_wavelet.syntax import (
     TABLES,
     VOLUME,
@@ -192,7 +192,7 @@ def _header_of(source: GridSource, settings: VolumeWaveletSettings, reference: i
     residual: Residual = "none"
     bound = 0.0
     if settings.lossless or settings.max_error is not None:
-        bound = min(settings.max_error or 0.0, LARGEST_BOUND)
+        bound = min(settings.max_error or 0.0, largest_bound(grid.values.dtype))
         stepped = all(suits_steps(grid.values.dtype, own.low, own.high, bound) for own in ranges)
         residual = "steps" if stepped else "bits"
     return GridHeader(

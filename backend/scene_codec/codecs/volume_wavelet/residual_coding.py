@@ -29,7 +29,6 @@ CONTEXTS = (len(_ACTIVITY_ENDS) + 2) * PLACES
 LARGEST_EXTENT = 2.0**30
 """Multiples of a step up to this many are symbols."""
 
-LARGEST_BOUND = 2.0**40
 
 _LARGEST = 63
 _ACTIVITIES = (1 + np.searchsorted(_ACTIVITY_ENDS, np.arange(8 * _LARGEST + 1))).astype(np.uint8)
@@ -38,6 +37,11 @@ _LARGEST_BITS = 64
 Symbols = NDArray[np.int32]
 Classes = NDArray[np.uint8]
 Visit = Callable[[NDArray[np.uint8], "Symbols | None"], Symbols]
+
+
+def largest_bound(dtype: np.dtype[np.generic]) -> float:
+    """Return the largest bound with which a type can be calculated."""
+    return 2.0**1000 if dtype.kind == "f" else 2.0**40
 
 
 def suits_steps(dtype: np.dtype[np.generic], low: float, high: float, bound: float) -> bool:
@@ -63,7 +67,7 @@ def steepness(numbers: FloatArray, unit: float) -> Classes:
         total[last] += change
     classes = np.zeros(numbers.shape, np.uint8)
     for octave in range(PLACES - 1):
-        classes += total > np.float32(unit * 2.0 ** (octave - 1))
+        classes += total > np.float32(min(unit, 2.0**60) * 2.0 ** (octave - 1))
     return classes
 
 

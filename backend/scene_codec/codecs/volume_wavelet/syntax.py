@@ -33,7 +33,7 @@ from scene_codec.codecs.volume_parts.grid_description import (
     write_header,
 )
 from scene_codec.codecs.volume_wavelet.prior import MODEL_FILES
-from scene_codec.codecs.volume_wavelet.residual_coding import suits_steps
+from scene_codec.codecs.volume_wavelet.residual_coding import largest_bound, suits_steps
 from scene_codec.codecs.volume_wavelet.tiles import Tiling
 from scene_codec.entropy.byte_fields import ByteReader, varint
 from scene_codec.errors import CorruptFileError
@@ -200,7 +200,7 @@ def _fault_of_coding(grid: GridHeader, before: Sequence[GridHeader]) -> str | No
         and not all(
             suits_steps(grid.dtype, channel.low, channel.high, grid.bound) for channel in grid.channels
         ),
-        f"a bound of {grid.bound}": not (math.isfinite(grid.bound) and grid.bound >= 0.0),
+        f"a bound of {grid.bound}": not (0.0 <= grid.bound <= largest_bound(grid.dtype)),
     }
     return next((fault for fault, holds in checks.items() if holds), None)
 
@@ -221,7 +221,8 @@ def write_streams(headers: Sequence[GridHeader], grids: Sequence[GridStreams]) -
         for tile in grid.tiles:
             for kind, stream in zip(kinds, tile, strict=True):
                 index += varint(len(stream))
-                sections.setdefault(kind, bytearray()).extend(stream)
+                if stream:
+                    sections.setdefault(kind, bytearray()).extend(stream)
             if any(tile):
                 index += zlib.crc32(b"".join(tile)).to_bytes(_CRC_BYTES, "little")
     return {INDEX: bytes(index)} | {kind: bytes(data) for kind, data in sorted(sections.items())}

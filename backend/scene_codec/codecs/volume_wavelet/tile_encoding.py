@@ -193,7 +193,7 @@ def _odd(original: Values, values: Values, states: States | None, header: GridHe
     if header.residual == "steps":
         with np.errstate(invalid="ignore", over="ignore"):
             errors = np.abs(values.astype(np.float64) - original.astype(np.float64))
-        odd |= errors > header.bound * _STRICT
+        odd |= ~(errors <= header.bound * _STRICT)
     return odd if states is None else odd & (states == ACTIVE)
 
 
