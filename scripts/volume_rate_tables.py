@@ -181,12 +181,18 @@ def rate_fields(points: Sequence[Point], anchor: list[tuple[float, float]]) -> d
 
 
 def curve(points: Iterable[Point], codec: str) -> list[tuple[float, float]]:
-    """Return PSNR and bits a voxel of a codec's lossy points, ascending."""
-    return sorted(
-        (point["psnr"], 8 * point["bytes"] / point["voxels"])
+    """Return PSNR and bits a voxel of a codec's lossy points, ascending, without those that gain nothing."""
+    found: list[tuple[float, float]] = []
+    for psnr, size, voxels in sorted(
+        (point["psnr"], point["bytes"], point["voxels"])
         for point in points
         if point["codec"] == codec and point["psnr"] is not None
-    )
+    ):
+        while found and found[-1][1] >= 8 * size / voxels:
+            found.pop()
+        if not found or psnr > found[-1][0]:
+            found.append((psnr, 8 * size / voxels))
+    return found
 
 
 def bits_at(points: list[tuple[float, float]], psnr: float) -> float | None:

@@ -13,7 +13,7 @@ centre covers sparse data. Everything is specified to the bit in docs/FORMAT.md.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +124,12 @@ def probability_of_byte(code: int) -> int:
 def byte_of_probability(probability: float) -> int:
     """Return the byte whose probability comes closest."""
     scaled = probability * (1 << PROBABILITY_BITS)
-    return min(range(256), key=lambda code: abs(probability_of_byte(code) - scaled))
+    return int(np.abs(_probabilities() - scaled).argmin())
+
+
+@cache
+def _probabilities() -> NDArray[np.float64]:
+    return np.array([probability_of_byte(code) for code in range(256)], np.float64)
 
 
 @lru_cache(maxsize=256)

@@ -19,8 +19,8 @@ from scene_codec.codecs.volume_wavelet.rate_search import (
     TOLERANCE_DB,
     Drafted,
     SampleTile,
+    draft_of_least_bytes,
     drafted,
-    plan_for_least_bytes,
     plan_for_psnr,
     sample_boxes,
     sample_of,
@@ -160,7 +160,7 @@ def _encoded_once(
         sample = sample_of(source, plan)
         if fill and (header.topology == "tolerant" or not any(_has_gaps(tile.source) for tile in sample)):
             break
-        found = drafted(_searched(plan, sample, settings), sample)
+        found = _searched(plan, sample, settings)
         if best is None or found.size < best.size:
             best = found
         progress.check_cancelled()
@@ -173,16 +173,17 @@ def _has_gaps(tile: SourceTile) -> bool:
     return any(tile.cared_for(channel) is not None for channel in range(len(tile.values)))
 
 
-def _searched(plan: Plan, sample: list[SampleTile], settings: VolumeWaveletSettings) -> Plan:
-    """Return a plan with the step that the settings ask for."""
+def _searched(plan: Plan, sample: list[SampleTile], settings: VolumeWaveletSettings) -> Drafted:
+    """Return the sample coded with the step that the settings ask for."""
     if plan.header.residual != "none":
-        return plan_for_least_bytes(plan, sample)
-    if plan.header.constant:
-        return plan
-    if settings.psnr is not None:
-        return plan_for_psnr(plan, sample, settings.psnr)
-    assert settings.step is not None
-    return with_fitted_offsets(with_step(plan, settings.step), sample)
+        return draft_of_least_bytes(plan, sample)
+    if not plan.header.constant:
+        if settings.psnr is not None:
+            plan = plan_for_psnr(plan, sample, settings.psnr)
+        else:
+            assert settings.step is not None
+            plan = with_fitted_offsets(with_step(plan, settings.step), sample)
+    return drafted(plan, sample)
 
 
 def _header_of(source: GridSource, settings: VolumeWaveletSettings, reference: int) -> GridHeader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -164,7 +165,7 @@ class Drafted:
     tables: GridTables
     results: dict[int, TileResult]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes of the sample and of the tables."""
         streams = (stream for result in self.results.values() for stream in result.streams)
@@ -180,43 +181,50 @@ def drafted(plan: Plan, sample: list[SampleTile]) -> Drafted:
     return Drafted(plan, tables, {tile.number: own for tile, own in zip(sample, results, strict=True)})
 
 
-def plan_for_least_bytes(plan: Plan, sample: list[SampleTile]) -> Plan:
-    """Return a plan whose step makes values and residuals together smallest, found on few tiles.
+def draft_of_least_bytes(plan: Plan, sample: list[SampleTile]) -> Drafted:
+    """Return a sample coded with the step that makes values and residuals together smallest on few tiles.
 
-    Where storing the values takes fewer bytes than any step, it is that plan.
+    Where storing the values takes fewer bytes than any step, they are stored.
     """
     few = _few(sample)
     plain = Plan(msgspec.structs.replace(plan.header, residual="stored", bound=0.0), plan.prior, plan.fill)
-    best = (drafted(plain, few).size, plain)
+    best = drafted(plain, few)
     if plan.header.constant:
-        return min(best, (drafted(plan, few).size, plan), key=lambda own: own[0])[1]
+        return _completed(min(best, drafted(plan, few), key=_size), few, sample)
     start, ratio = _FIRST_STEP_FOR_BITS, 8.0
     if plan.header.residual == "steps":
         whole = plan.header.dtype.kind != "f"
         bound = math.floor(plan.header.bound) + 0.5 if whole else plan.header.bound
         start, ratio = _FIRST_STEP_IN_BOUNDS * bound / (2.0 * plan.half_extent), 2.0
 
-    def tried(step: float) -> tuple[int, Plan]:
-        found = with_fitted_offsets(with_step(plan, min(max(step, SMALLEST_STEP), LARGEST_STEP)), few)
-        return drafted(found, few).size, found
+    def tried(step: float) -> Drafted:
+        step = min(max(step, SMALLEST_STEP), LARGEST_STEP)
+        return drafted(with_fitted_offsets(with_step(plan, step), few), few)
 
     first = tried(start)
     for factor in (ratio, 1.0 / ratio):
         found = _downhill(tried, first, factor)
-        best = min(best, found, key=lambda own: own[0])
+        best = min(best, found, key=_size)
         if found is not first:
             break
-    return best[1]
+    return _completed(best, few, sample)
 
 
-def _downhill(
-    tried: Callable[[float], tuple[int, Plan]], first: tuple[int, Plan], factor: float
-) -> tuple[int, Plan]:
+def _size(found: Drafted) -> int:
+    return found.size
+
+
+def _completed(found: Drafted, few: list[SampleTile], sample: list[SampleTile]) -> Drafted:
+    """Return a whole sample coded with the plan of a few of its tiles."""
+    return found if len(few) == len(sample) else drafted(found.plan, sample)
+
+
+def _downhill(tried: Callable[[float], Drafted], first: Drafted, factor: float) -> Drafted:
     """Return the last of the steps, each a factor from the one before, that take fewer and fewer bytes."""
     best = first
-    while SMALLEST_STEP < (step := best[1].header.step * factor) < LARGEST_STEP:
+    while SMALLEST_STEP < (step := best.plan.header.step * factor) < LARGEST_STEP:
         found = tried(step)
-        if found[0] >= best[0]:
+        if found.size >= best.size:
             break
         best = found
     return best
