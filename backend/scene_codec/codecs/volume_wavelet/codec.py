@@ -17,7 +17,7 @@ from scene_codec.codecs.volume_wavelet.config import (
     check_settings,
     settings_for,
 )
-from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
+from scene_codec.errors import CorruptFileError, InvalidRequestError, UnsupportedSceneError
 from scene_codec.reports import CodecInfo, Details, ObjectFailure
 from scene_codec.volumes.volume import VolumeObject
 
@@ -128,4 +128,8 @@ class VolumeWaveletDecoder:
         """Return a volume. Raises `CorruptFileError`, `Cancelled`."""
         from scene_codec.codecs.volume_wavelet.decoder import decode_volume
 
-        return decode_volume(sections, progress)
+        try:
+            return decode_volume(sections, progress)
+        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+            # Numbers that only a hostile writer puts together, each of them allowed.
+            raise CorruptFileError(f"The volume's parts do not fit together: {error}.") from error

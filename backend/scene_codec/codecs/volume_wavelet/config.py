@@ -28,7 +28,8 @@ class VolumeWaveletSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     """Largest error of any finite active voxel in the units of the values; kept for every one of them."""
 
     target_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Bytes that a volume may take, approached from below."""
+    """Bytes that the coded parts of a volume may take, approached from below; its name and the header of the
+    file, about 50 bytes, come on top."""
 
     lossless: bool = False
     """Every active voxel comes back bit for bit, whatever its type."""

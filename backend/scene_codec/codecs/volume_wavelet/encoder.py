@@ -38,6 +38,7 @@ from scene_codec.codecs.volume_wavelet.syntax import (
     GridStreams,
     Quality,
     Residual,
+    Topology,
     VolumeHeader,
     write_streams,
     write_volume,
@@ -133,6 +134,8 @@ def _encode_grid(
     grids: Sequence[VolumeGrid], number: int, settings: VolumeWaveletSettings, progress: Progress
 ) -> CodedGrid:
     """Return a grid of a volume, coded."""
+    if grids[number].kind == "level set" and grids[number].values.dtype.kind == "b":
+        raise UnsupportedSceneError(f"Grid '{grids[number].name}' is a level set of bool values.")
     reference = -1 if settings.topology == "tolerant" else best_reference(grids, number)
     source = GridSource(grids[number], settings.tile, grids[reference] if reference >= 0 else None)
     wanted = settings
@@ -203,7 +206,7 @@ def _header_of(source: GridSource, settings: VolumeWaveletSettings, reference: i
         prior=NEWEST_PRIOR,
         step=1.0,
         offsets=(0, 0),
-        topology="dense" if grid.active is None else settings.topology,
+        topology=_topology_of(source, settings),
         tolerance=settings.tolerance,
         reference=reference,
         residual=residual,
@@ -211,6 +214,14 @@ def _header_of(source: GridSource, settings: VolumeWaveletSettings, reference: i
         spare_bits=source.spare_bits if residual == "bits" else 0,
         quality=Quality(),
     )
+
+
+def _topology_of(source: GridSource, settings: VolumeWaveletSettings) -> Topology:
+    """Return how active voxels are coded; values that are all the same tell nothing of them."""
+    if source.grid.active is None:
+        return "dense"
+    constant = all(own.low == own.high for own in source.ranges)
+    return "exact" if constant else settings.topology
 
 
 def _completed(source: GridSource, draft: Drafted, progress: Progress) -> CodedGrid:

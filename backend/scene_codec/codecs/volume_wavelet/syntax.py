@@ -187,6 +187,7 @@ def _fault_of_coding(grid: GridHeader, before: Sequence[GridHeader]) -> str | No
             return f"values from {channel.low} to {channel.high}"
     checks = {
         f"{len(grid.channels)} channels": len(grid.channels) != len(grid.background),
+        "a level set of bool values": grid.kind == "level set" and grid.value_type == "bool",
         f"tiles of side {grid.tile}": grid.tile not in TILE_SIDES,
         f"prior {grid.prior}": grid.prior not in MODEL_FILES,
         f"a quantisation step of {grid.step}": not 0.0 < grid.step <= 1.0,

@@ -165,7 +165,10 @@ def decode_states(data: bytes, shape: Shape, clues: TileClues, model: TopologyMo
     decoder = SymbolDecoder(data[1:], _tables(model))
 
     def take(group: int, features: Floats, sides: Bits) -> States:
-        symbols = decoder.take(_classes(model.weights[group], features)).astype(np.uint8)
+        found = decoder.take(_classes(model.weights[group], features))
+        if found.size and int(found.max()) > ACTIVE:
+            raise CorruptFileError("The active voxels of a tile are damaged: a state is unknown.")
+        symbols = found.astype(np.uint8)
         if clues.inside is not None:
             off = symbols != ACTIVE
             inner = decoder.take(CLASSES + sides[off])
