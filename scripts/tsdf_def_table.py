@@ -41,7 +41,7 @@ METHODS: dict[str, Callable[[TriangleMesh, int], TsdfGrid]] = {
 NOTES = (
     "Grids straight to marching cubes, nothing coded. Means are over the meshes that every method brings "
     "back; a mesh whose extraction is empty is left out of all rows of its resolution and named for its "
-    "method. `encode s / mesh` is the time to make the grid.",
+    "method. `encode s / object` is the time to make the grid.",
     'TSDF is the paper\'s plain field; "with shells" wraps what it loses; TSDF-Def moves grid vertices (the '
     "paper fits them by rendering, we by a search for thin parts and a two-sided surface fit).",
 )
