@@ -27,7 +27,8 @@ class MeshNecgsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Channels of a mesh's 4 x 4 x 4 latent block."""
 
     widths: tuple[Annotated[int, msgspec.Meta(ge=1, le=256)], ...] = ()
-    """Channels after each doubling of the resolution; empty means chosen from the number of meshes."""
+    """Channels after each doubling of the resolution; empty means chosen from the number of meshes. A lower
+    resolution has fewer doublings and leaves the last ones out."""
 
     latents: Literal["free", "encoded"] = "free"
     """free: parameters (auto-decoder); encoded: a network's output (auto-encoder, for comparison)."""
