@@ -34,6 +34,8 @@ the harmonic mean of precision and recall at the distance given. Unless a row sa
 means over the meshes that came back; meshes that did not are counted under "left out" and named below
 the table.
 
+All this is said of meshes. What bytes and errors of volumes are stands below their tables.
+
 Rows in *italics* are quoted from publications. They were measured by others, on other meshes, and are
 comparable in trend only: the sets of the paper are not freely available.
 """

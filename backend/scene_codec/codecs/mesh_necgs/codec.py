@@ -16,6 +16,7 @@ from scene_codec.codecs.mesh_necgs.config import (
     contradiction,
     settings_for,
 )
+from scene_codec.codecs.overrides import with_overrides
 from scene_codec.errors import InvalidRequestError
 from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.reports import CodecInfo, Details
@@ -43,17 +44,7 @@ class MeshNecgsCodec:
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> MeshNecgsSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
-        base = msgspec.to_builtins(settings_for(preset))
-        unknown = sorted(set(overrides) - set(base))
-        if unknown:
-            known = ", ".join(base)
-            raise InvalidRequestError(
-                f"{CODEC_NAME} has no setting '{unknown[0]}'. Its settings are: {known}."
-            )
-        try:
-            settings = msgspec.convert({**base, **overrides}, MeshNecgsSettings)
-        except msgspec.ValidationError as error:
-            raise InvalidRequestError(f"A setting of {CODEC_NAME} is wrong: {error}.") from error
+        settings = with_overrides(CODEC_NAME, settings_for(preset), overrides)
         fault = contradiction(settings)
         if fault is not None:
             raise InvalidRequestError(f"The settings of {CODEC_NAME} contradict each other: {fault}.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from scene_codec.codecs.overrides import with_overrides
 from scene_codec.codecs.volume_vae import syntax
 from scene_codec.codecs.volume_vae.config import (
     CODEC_NAME,
@@ -45,16 +46,7 @@ class VolumeVaeCodec:
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> VolumeVaeSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
-        base = msgspec.to_builtins(settings_for(preset))
-        unknown = sorted(set(overrides) - set(base))
-        if unknown:
-            raise InvalidRequestError(
-                f"{CODEC_NAME} has no setting '{unknown[0]}'. Its settings are: {', '.join(base)}."
-            )
-        try:
-            return msgspec.convert({**base, **overrides}, VolumeVaeSettings)
-        except msgspec.ValidationError as error:
-            raise InvalidRequestError(f"A setting of {CODEC_NAME} is wrong: {error}.") from error
+        return with_overrides(CODEC_NAME, settings_for(preset), overrides)
 
     def encode(self, objects: Sequence[SceneItem], settings: msgspec.Struct, context: JobContext) -> CodedSet:
         """Code volumes one by one, for which a model is needed.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from scene_codec.codecs.overrides import with_overrides
 from scene_codec.codecs.volume_wavelet import syntax
 from scene_codec.codecs.volume_wavelet.config import (
     CODEC_NAME,
@@ -17,7 +18,7 @@ from scene_codec.codecs.volume_wavelet.config import (
     check_settings,
     settings_for,
 )
-from scene_codec.errors import CorruptFileError, InvalidRequestError, UnsupportedSceneError
+from scene_codec.errors import CorruptFileError, UnsupportedSceneError
 from scene_codec.reports import CodecInfo, Details, ObjectFailure
 from scene_codec.volumes.volume import VolumeObject
 
@@ -48,20 +49,16 @@ class VolumeWaveletCodec:
 
         Another target of quality takes the place of the preset's.
         """
-        base = msgspec.to_builtins(settings_for(preset))
-        unknown = sorted(set(overrides) - set(base))
-        if unknown:
-            raise InvalidRequestError(
-                f"{CODEC_NAME} has no setting '{unknown[0]}'. Its settings are: {', '.join(base)}."
-            )
-        given = {name: value for name, value in overrides.items() if value != base[name]}
+        base = settings_for(preset)
+        given = {
+            name: value
+            for name, value in overrides.items()
+            if not hasattr(base, name) or value != getattr(base, name)
+        }
         if any(given.get(name) not in (None, False) for name in TARGETS):
-            plain = msgspec.to_builtins(VolumeWaveletSettings())
-            base |= {name: plain[name] for name in TARGETS}
-        try:
-            settings = msgspec.convert({**base, **given}, VolumeWaveletSettings)
-        except msgspec.ValidationError as error:
-            raise InvalidRequestError(f"A setting of {CODEC_NAME} is wrong: {error}.") from error
+            plain = VolumeWaveletSettings()
+            base = msgspec.structs.replace(base, **{name: getattr(plain, name) for name in TARGETS})
+        settings = with_overrides(CODEC_NAME, base, given)
         check_settings(settings)
         return settings
 
