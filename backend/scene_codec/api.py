@@ -6,16 +6,16 @@ Importing this module is cheap; torch is imported by the first call that encodes
 from __future__ import annotations
 
 import contextlib
-import math
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import to_builtins
 
 from scene_codec.bitstream import (
     MAGIC,
@@ -29,7 +29,7 @@ from scene_codec.bitstream import (
     open_scene_file,
     write_scene_file,
 )
-from scene_codec.codecs.contract import JobContext, SceneItem
+from scene_codec.codecs.contract import ContentSize, EncodeItem, JobContext, SceneItem
 from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
 from scene_codec.devices import resolve_device
 from scene_codec.errors import (
@@ -56,7 +56,7 @@ from scene_codec.volumes.volume import VolumeObject
 if TYPE_CHECKING:
     import torch
 
-    from scene_codec.codecs.contract import Codec, ObjectDecoder
+    from scene_codec.codecs.contract import Codec, CodedSet, ObjectDecoder
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class _Run:
     preset: str
     context: JobContext
     started: float
+    changed: dict[str, Any]
 
 
 def list_codecs() -> tuple[CodecInfo, ...]:
@@ -105,8 +106,10 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
         content = SceneContent(chosen.info.name, chosen.payload_version, coded.shared, tuple(records))
         context.progress.check_cancelled()
         write_scene_file(output, content)
-    run = _Run(chosen, preset or chosen.info.default_preset, context, started)
-    return _report(run, Path(output), objects, records, failures)
+    before = to_builtins(chosen.settings(preset, {}))
+    changed = {name: now for name, now in to_builtins(chosen_settings).items() if now != before[name]}
+    run = _Run(chosen, preset or chosen.info.default_preset, context, started, changed)
+    return _report(run, Path(output), _sizes_of(objects, coded), records, failures)
 
 
 def add(
@@ -137,8 +140,8 @@ def add(
         records, failures = records_of(objects, coded, failures, first_index=count)
         context.progress.check_cancelled()
         append_objects(file, records, target, expected=header)
-    run = _Run(chosen, chosen.info.default_preset, context, started)
-    return _report(run, target, objects, records, failures)
+    run = _Run(chosen, chosen.info.default_preset, context, started, {})
+    return _report(run, target, _sizes_of(objects, coded), records, failures)
 
 
 def decode(
@@ -327,12 +330,11 @@ def _section_summaries(
 def _report(
     run: _Run,
     path: Path,
-    objects: Sequence[SceneItem],
+    sizes: Mapping[str, ContentSize],
     records: Sequence[ObjectRecord],
     failures: Sequence[ObjectFailure],
 ) -> EncodeReport:
     """Return what was written, with the bytes that each object really takes."""
-    written = {record.name for record in records}
     with open_scene_file(path) as scene:
         bytes_of = dict(zip(scene.names, account_bytes(scene).object_bytes, strict=True))
         file_bytes = scene.file_bytes
@@ -341,31 +343,18 @@ def _report(
         file_bytes=file_bytes,
         codec=run.codec.info.name,
         preset=run.preset,
+        changed=run.changed,
         device=str(run.context.device),
         seconds=time.monotonic() - run.started,
-        objects=tuple(_encoded_object(item, bytes_of[item.name]) for item in objects if item.name in written),
+        objects=tuple(
+            EncodedObject(name=record.name, bytes=bytes_of[record.name], **asdict(sizes[record.name]))
+            for record in records
+        ),
         failures=tuple(failures),
     )
 
 
-def _encoded_object(item: SceneItem, own_bytes: int) -> EncodedObject:
-    """Return what the report says of one object."""
-    if isinstance(item, SceneObject):
-        return EncodedObject(
-            name=item.name,
-            bytes=own_bytes,
-            vertices=len(item.mesh.vertices),
-            faces=len(item.mesh.faces),
-            binary_bytes=item.mesh.binary_bytes,
-            source_bytes=item.source_bytes,
-        )
-    return EncodedObject(
-        name=item.name,
-        bytes=own_bytes,
-        vertices=0,
-        faces=0,
-        binary_bytes=sum(grid.values.nbytes for grid in item.grids),
-        source_bytes=item.source_bytes,
-        grids=len(item.grids),
-        voxels=sum(math.prod(grid.shape) for grid in item.grids),
-    )
+def _sizes_of(objects: Sequence[EncodeItem], coded: CodedSet) -> dict[str, ContentSize]:
+    """Return how large each object was; copies of a mesh were not coded."""
+    sizes = {item.name: ContentSize.of(item) for item in objects if isinstance(item, SceneObject)}
+    return sizes | {item.source.name: item.size for item in coded.objects}

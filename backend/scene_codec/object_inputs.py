@@ -12,7 +12,7 @@ import numpy as np
 
 from scene_codec.bitstream import ObjectRecord
 from scene_codec.bitstream.limits import MAX_HOST_BYTES, MAX_NAME_BYTES
-from scene_codec.codecs.contract import CodedSet, SceneItem
+from scene_codec.codecs.contract import CodedSet, EncodeItem
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.file_search import find_files
 from scene_codec.geometry.mesh_file_search import find_mesh_files
@@ -21,14 +21,14 @@ from scene_codec.geometry.mesh_files import load_scene_objects
 from scene_codec.geometry.object_names import unique_names
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.reports import ObjectFailure
-from scene_codec.volumes.volume import VolumeObject
 from scene_codec.volumes.volume_file_search import find_volume_files
 from scene_codec.volumes.volume_files import READABLE_SUFFIXES as VOLUME_SUFFIXES
-from scene_codec.volumes.volume_files import load_volume, volume_suffix
+from scene_codec.volumes.volume_files import volume_name, volume_suffix
+from scene_codec.volumes.volume_source import VolumeFile
 
 IDENTITY = tuple(float(row == column) for row in range(4) for column in range(4))
 
-EncodeInput = SceneItem | str | Path
+EncodeInput = EncodeItem | str | Path
 
 
 def content_of(inputs: EncodeInput | Sequence[EncodeInput]) -> Literal["mesh", "volume"]:
@@ -44,22 +44,26 @@ def content_of(inputs: EncodeInput | Sequence[EncodeInput]) -> Literal["mesh", "
 
 def gather(
     inputs: EncodeInput | Sequence[EncodeInput], content: Literal["mesh", "volume"], taken: Sequence[str]
-) -> tuple[list[SceneItem], list[ObjectFailure]]:
-    """Load files and folders; return all objects under unique names, and what could not be used.
+) -> tuple[list[EncodeItem], list[ObjectFailure]]:
+    """Return all objects of files and folders under unique names, and what could not be used.
+
+    Meshes are loaded, volumes are opened when they are coded.
 
     Raises `UnsupportedSceneError` with the reasons when nothing is left.
     """
-    objects: list[SceneItem] = []
+    objects: list[EncodeItem] = []
     failures = []
     for item in _as_list(inputs):
-        if isinstance(item, SceneObject | VolumeObject):
+        if isinstance(item, EncodeItem):
             objects.append(item)
-            continue
-        for path in find_mesh_files([item]) if content == "mesh" else find_volume_files([item]):
-            try:
-                objects += load_scene_objects(path) if content == "mesh" else [load_volume(path)]
-            except UnsupportedSceneError as problem:
-                failures.append(ObjectFailure(name=path.name, reason=str(problem)))
+        elif content == "volume":
+            objects += [VolumeFile(volume_name(path), path) for path in find_volume_files([item])]
+        else:
+            for path in find_mesh_files([item]):
+                try:
+                    objects += load_scene_objects(path)
+                except UnsupportedSceneError as problem:
+                    failures.append(ObjectFailure(name=path.name, reason=str(problem)))
     names = unique_names((item.name for item in objects), taken)
     named = [
         item if item.name == name else replace(item, name=name)
@@ -80,16 +84,16 @@ def gather(
 
 def _as_list(inputs: EncodeInput | Sequence[EncodeInput]) -> list[EncodeInput]:
     """Return one or several inputs as a list."""
-    return [inputs] if isinstance(inputs, SceneObject | VolumeObject | str | Path) else list(inputs)
+    return [inputs] if isinstance(inputs, EncodeInput) else list(inputs)
 
 
 def _called(item: EncodeInput) -> str:
-    return item.name if isinstance(item, SceneObject | VolumeObject) else str(item)
+    return item.name if isinstance(item, EncodeItem) else str(item)
 
 
 def _content_of_item(item: EncodeInput) -> Literal["mesh", "volume"]:
     """Return what one input is; a folder is what the first known file in it is."""
-    if isinstance(item, SceneObject | VolumeObject):
+    if isinstance(item, EncodeItem):
         return "mesh" if isinstance(item, SceneObject) else "volume"
     path = Path(item)
     if not path.is_dir():
@@ -99,7 +103,7 @@ def _content_of_item(item: EncodeInput) -> Literal["mesh", "volume"]:
     return "volume" if volume_suffix(first) else "mesh"
 
 
-def _fault_of_object(item: SceneItem, content: Literal["mesh", "volume"]) -> str | None:
+def _fault_of_object(item: EncodeItem, content: Literal["mesh", "volume"]) -> str | None:
     """Return why an object cannot be put into a file, whatever its geometry, or None."""
     if isinstance(item, SceneObject) != (content == "mesh"):
         return f"it is no {content}, which is all that this file holds"
@@ -131,10 +135,10 @@ def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _content_key(item: SceneItem) -> bytes:
+def _content_key(item: EncodeItem) -> bytes:
     """Return the same bytes for the same geometry; volumes are never taken for copies of each other."""
     digest = hashlib.blake2b(digest_size=16)
-    if isinstance(item, VolumeObject):
+    if not isinstance(item, SceneObject):
         digest.update(item.name.encode("utf-8"))
         return digest.digest()
     for array in (item.mesh.vertices, item.mesh.faces):
@@ -143,16 +147,16 @@ def _content_key(item: SceneItem) -> bytes:
     return digest.digest()
 
 
-def originals(objects: Sequence[SceneItem]) -> list[SceneItem]:
+def originals(objects: Sequence[EncodeItem]) -> list[EncodeItem]:
     """Return the first object of every geometry; the others will share its sections."""
-    first: dict[bytes, SceneItem] = {}
+    first: dict[bytes, EncodeItem] = {}
     for item in objects:
         first.setdefault(_content_key(item), item)
     return list(first.values())
 
 
 def records_of(
-    objects: Sequence[SceneItem], coded: CodedSet, failures: Sequence[ObjectFailure], first_index: int
+    objects: Sequence[EncodeItem], coded: CodedSet, failures: Sequence[ObjectFailure], first_index: int
 ) -> tuple[list[ObjectRecord], list[ObjectFailure]]:
     """Return the file's records in the order of the input, and all failures, those of copies included."""
     sections = {item.source.name: item.sections for item in coded.objects}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.progress import Progress
 from scene_codec.reports import CodecInfo, Details, ObjectFailure
 from scene_codec.volumes.volume import VolumeObject
+from scene_codec.volumes.volume_source import VolumeFile
 
 if TYPE_CHECKING:
     import torch
@@ -35,13 +37,42 @@ class JobContext:
 SceneItem = SceneObject | VolumeObject
 """What a file holds: meshes or volumes, each with its name, place and host data."""
 
+EncodeItem = SceneItem | VolumeFile
+"""What is given to a codec: a long sequence of volumes comes as files, each opened when its turn comes."""
+
+
+@dataclass(frozen=True)
+class ContentSize:
+    """How much there was to code in an object; the fields are those of `reports.EncodedObject`."""
+
+    binary_bytes: int
+    source_bytes: int
+    vertices: int = 0
+    faces: int = 0
+    grids: int = 0
+    voxels: int = 0
+
+    @staticmethod
+    def of(item: SceneItem) -> ContentSize:
+        """Return the size of an object."""
+        if isinstance(item, SceneObject):
+            mesh = item.mesh
+            return ContentSize(mesh.binary_bytes, item.source_bytes, len(mesh.vertices), len(mesh.faces))
+        return ContentSize(
+            binary_bytes=sum(grid.values.nbytes for grid in item.grids),
+            source_bytes=item.source_bytes,
+            grids=len(item.grids),
+            voxels=sum(math.prod(grid.shape) for grid in item.grids),
+        )
+
 
 @dataclass(frozen=True)
 class CodedObject:
-    """An object and its sections of the file."""
+    """An object, its sections of the file, and how large it was."""
 
-    source: SceneItem
+    source: EncodeItem
     sections: tuple[Section, ...]
+    size: ContentSize
 
 
 @dataclass(frozen=True)
@@ -75,7 +106,9 @@ class Codec(Protocol):
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> msgspec.Struct:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
 
-    def encode(self, objects: Sequence[SceneItem], settings: msgspec.Struct, context: JobContext) -> CodedSet:
+    def encode(
+        self, objects: Sequence[EncodeItem], settings: msgspec.Struct, context: JobContext
+    ) -> CodedSet:
         """Code a new set of objects of the codec's content.
 
         Raises `UnsupportedSceneError` if nothing can be coded, `Cancelled`.
@@ -83,7 +116,7 @@ class Codec(Protocol):
 
     def add(
         self,
-        objects: Sequence[SceneItem],
+        objects: Sequence[EncodeItem],
         shared: Mapping[int, bytes],
         settings: msgspec.Struct,
         context: JobContext,

@@ -42,6 +42,12 @@ def volume_suffix(path: Path) -> str:
     return max((suffix for suffix in READABLE_SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
+def volume_name(path: Path) -> str:
+    """Return what the volume in a file or a folder of slices is called."""
+    suffix = "" if path.is_dir() else volume_suffix(path)
+    return path.name[: len(path.name) - len(suffix)]
+
+
 def load_volume(path: Path | str) -> VolumeObject:
     """Return the volume in a file, or in a folder of numbered single-slice TIFF files, named after it.
 
@@ -65,7 +71,7 @@ def load_volume(path: Path | str) -> VolumeObject:
     except Exception as error:  # the parsers raise dozens of types on damaged files
         raise _unreadable(path, error) from error
     return VolumeObject(
-        name=path.name[: -len(suffix)],
+        name=volume_name(path),
         grids=(grid,),
         source_bytes=size + _size_beside(path, suffix),
         file_format=suffix[1:],

@@ -24,7 +24,7 @@ from scene_codec.reports import CodecInfo, Details
 if TYPE_CHECKING:
     import torch
 
-    from scene_codec.codecs.contract import CodedSet, JobContext, ObjectDecoder, SceneItem
+    from scene_codec.codecs.contract import CodedSet, EncodeItem, JobContext, ObjectDecoder
 
 
 class MeshNecgsCodec:
@@ -50,7 +50,9 @@ class MeshNecgsCodec:
             raise InvalidRequestError(f"The settings of {CODEC_NAME} contradict each other: {fault}.")
         return settings
 
-    def encode(self, objects: Sequence[SceneItem], settings: msgspec.Struct, context: JobContext) -> CodedSet:
+    def encode(
+        self, objects: Sequence[EncodeItem], settings: msgspec.Struct, context: JobContext
+    ) -> CodedSet:
         """Code a new set. Raises `UnsupportedSceneError` if nothing can be coded, `Cancelled`."""
         from scene_codec.codecs.mesh_necgs.encoder import encode_set
 
@@ -59,7 +61,7 @@ class MeshNecgsCodec:
 
     def add(
         self,
-        objects: Sequence[SceneItem],
+        objects: Sequence[EncodeItem],
         shared: Mapping[int, bytes],
         settings: msgspec.Struct,
         context: JobContext,
@@ -81,7 +83,7 @@ class MeshNecgsCodec:
         return SetDecoder(shared, device)
 
 
-def _meshes(objects: Sequence[SceneItem]) -> list[SceneObject]:
+def _meshes(objects: Sequence[EncodeItem]) -> list[SceneObject]:
     """Return the objects, which the caller has checked to be meshes."""
     meshes = [item for item in objects if isinstance(item, SceneObject)]
     assert len(meshes) == len(objects)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scene_codec.bitstream import Section
-from scene_codec.codecs.contract import CodedObject, CodedSet, JobContext
+from scene_codec.codecs.contract import CodedObject, CodedSet, ContentSize, JobContext
 from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
 from scene_codec.codecs.mesh_necgs.decoder import SetDecoder
 from scene_codec.codecs.mesh_necgs.model import PAPER_STEP, SetModel, decoder_shape
@@ -196,6 +196,10 @@ def _code_objects(
             reason = "nothing is left of it at this quality; use a smaller rate weight or a higher resolution"
             failures.append(ObjectFailure(name=item.source.name, reason=reason))
         else:
-            coded.append(CodedObject(item.source, write_object(surface, decoder.coding.tables)))
+            coded.append(
+                CodedObject(
+                    item.source, write_object(surface, decoder.coding.tables), ContentSize.of(item.source)
+                )
+            )
         progress.update((index + 1) / len(fitted), item.source.name)
     return tuple(coded), failures

@@ -17,14 +17,15 @@ from scene_codec.codecs.volume_vae.config import (
     VolumeVaeSettings,
     settings_for,
 )
-from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
-from scene_codec.reports import CodecInfo, Details, ObjectFailure
+from scene_codec.errors import InvalidRequestError
+from scene_codec.reports import CodecInfo, Details
 from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
     import torch
 
-    from scene_codec.codecs.contract import CodedSet, JobContext, SceneItem
+    from scene_codec.bitstream import Section
+    from scene_codec.codecs.contract import CodedSet, EncodeItem, JobContext
     from scene_codec.codecs.volume_vae.model import BlockModel
     from scene_codec.progress import Progress
 
@@ -48,12 +49,14 @@ class VolumeVaeCodec:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
         return with_overrides(CODEC_NAME, settings_for(preset), overrides)
 
-    def encode(self, objects: Sequence[SceneItem], settings: msgspec.Struct, context: JobContext) -> CodedSet:
+    def encode(
+        self, objects: Sequence[EncodeItem], settings: msgspec.Struct, context: JobContext
+    ) -> CodedSet:
         """Code volumes one by one, for which a model is needed.
 
         Raises `UnsupportedSceneError` when none could, `InvalidRequestError` for the model, `Cancelled`.
         """
-        from scene_codec.codecs.contract import CodedObject, CodedSet
+        from scene_codec.codecs.volume_parts.volume_series import code_each
         from scene_codec.codecs.volume_vae.encoder import encode_volume, model_sections
         from scene_codec.codecs.volume_vae.model import load_model
 
@@ -61,23 +64,15 @@ class VolumeVaeCodec:
         model = load_model(settings.model)
         shared = model_sections(model)
         model.to(context.device)
-        coded: list[CodedObject] = []
-        failures: list[ObjectFailure] = []
-        for index, volume in enumerate(objects):
-            assert isinstance(volume, VolumeObject)
-            part = context.progress.part(index / len(objects), (index + 1) / len(objects), volume.name)
-            try:
-                coded.append(CodedObject(volume, encode_volume(volume, settings, model, part)))
-            except UnsupportedSceneError as problem:
-                failures.append(ObjectFailure(name=volume.name, reason=str(problem)))
-        if not coded:
-            reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
-            raise UnsupportedSceneError(f"No volume could be encoded. {reasons}".rstrip())
-        return CodedSet(shared=shared, objects=tuple(coded), failures=tuple(failures))
+
+        def encode(volume: VolumeObject, progress: Progress) -> tuple[Section, ...]:
+            return encode_volume(volume, settings, model, progress)
+
+        return code_each(objects, shared, encode, context.progress)
 
     def add(
         self,
-        objects: Sequence[SceneItem],
+        objects: Sequence[EncodeItem],
         shared: Mapping[int, bytes],
         settings: msgspec.Struct,
         context: JobContext,

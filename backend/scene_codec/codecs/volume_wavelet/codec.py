@@ -18,14 +18,15 @@ from scene_codec.codecs.volume_wavelet.config import (
     check_settings,
     settings_for,
 )
-from scene_codec.errors import CorruptFileError, UnsupportedSceneError
-from scene_codec.reports import CodecInfo, Details, ObjectFailure
+from scene_codec.errors import CorruptFileError
+from scene_codec.reports import CodecInfo, Details
 from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
     import torch
 
-    from scene_codec.codecs.contract import CodedSet, JobContext, SceneItem
+    from scene_codec.bitstream import Section
+    from scene_codec.codecs.contract import CodedSet, EncodeItem, JobContext
     from scene_codec.progress import Progress
 
 
@@ -47,45 +48,34 @@ class VolumeWaveletCodec:
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> VolumeWaveletSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`.
 
-        Another target of quality takes the place of the preset's.
+        Another target of quality takes the place of the preset's; two of them contradict each other, even
+        if one is the preset's.
         """
         base = settings_for(preset)
-        given = {
-            name: value
-            for name, value in overrides.items()
-            if not hasattr(base, name) or value != getattr(base, name)
-        }
-        if any(given.get(name) not in (None, False) for name in TARGETS):
+        if any(overrides.get(name) not in (None, False) for name in TARGETS):
             plain = VolumeWaveletSettings()
             base = msgspec.structs.replace(base, **{name: getattr(plain, name) for name in TARGETS})
-        settings = with_overrides(CODEC_NAME, base, given)
+        settings = with_overrides(CODEC_NAME, base, overrides)
         check_settings(settings)
         return settings
 
-    def encode(self, objects: Sequence[SceneItem], settings: msgspec.Struct, context: JobContext) -> CodedSet:
+    def encode(
+        self, objects: Sequence[EncodeItem], settings: msgspec.Struct, context: JobContext
+    ) -> CodedSet:
         """Code volumes one by one. Raises `UnsupportedSceneError` when none could be, `Cancelled`."""
-        from scene_codec.codecs.contract import CodedObject, CodedSet
+        from scene_codec.codecs.volume_parts.volume_series import code_each
         from scene_codec.codecs.volume_wavelet.encoder import encode_volume
 
         assert isinstance(settings, VolumeWaveletSettings)
-        coded: list[CodedObject] = []
-        failures: list[ObjectFailure] = []
-        for index, volume in enumerate(objects):
-            assert isinstance(volume, VolumeObject)
-            part = context.progress.part(index / len(objects), (index + 1) / len(objects), volume.name)
-            try:
-                coded.append(CodedObject(volume, encode_volume(volume, settings, part)))
-                part.update(1.0)
-            except UnsupportedSceneError as problem:
-                failures.append(ObjectFailure(name=volume.name, reason=str(problem)))
-        if not coded:
-            reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
-            raise UnsupportedSceneError(f"No volume could be encoded. {reasons}".rstrip())
-        return CodedSet(shared=(), objects=tuple(coded), failures=tuple(failures))
+
+        def encode(volume: VolumeObject, progress: Progress) -> tuple[Section, ...]:
+            return encode_volume(volume, settings, progress)
+
+        return code_each(objects, (), encode, context.progress)
 
     def add(
         self,
-        objects: Sequence[SceneItem],
+        objects: Sequence[EncodeItem],
         shared: Mapping[int, bytes],
         settings: msgspec.Struct,
         context: JobContext,
