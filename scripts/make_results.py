@@ -51,6 +51,9 @@ TABLES = {
     "volume-vae": "Volumes: the block VAE as published, trained again, and optimised for the rate",
     "volume-vae-times": "Volumes: seconds of the block VAE",
     "volume-rates": "Volumes: the wavelet codec and other programs",
+    "volume-vdb": "Volumes: OpenVDB files",
+    "volume-speed": "Volumes: speed",
+    "volume-memory": "Volumes: memory",
 }
 """Tables in the order of the document; others follow under their own name."""
 
@@ -118,6 +121,8 @@ def cell(row: dict[str, Any], field: str) -> str:
         return "-"
     if isinstance(value, list):
         return str(len(value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if field in DISTANCES:
         return f"{value * 1e3:.3f}"
     return format(value, DIGITS.get(field, ",.0f"))
