@@ -35,7 +35,10 @@ class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EncodeReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Result of `encode` and `add`: the written file and what became of each input."""
+    """Result of `encode` and `add`: the written file and what became of each input.
+
+    preset, changed : what was in force: a preset, but for the settings that were changed and their values
+    """
 
     path: str
     file_bytes: int
@@ -45,6 +48,7 @@ class EncodeReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     objects: tuple[EncodedObject, ...]
     failures: tuple[ObjectFailure, ...]
+    changed: dict[str, Any] = {}
 
 
 Details = dict[str, tuple[dict[str, Any], ...]]

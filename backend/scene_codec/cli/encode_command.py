@@ -13,7 +13,7 @@ import tyro
 
 from scene_codec import api
 from scene_codec.cli.arguments import AddArguments, EncodeArguments, parse
-from scene_codec.cli.codec_settings import changed_settings
+from scene_codec.cli.codec_settings import given_settings
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.input_patterns import expand_patterns
 from scene_codec.cli.interrupt import cancel_on_interrupt
@@ -83,7 +83,7 @@ def encode(arguments: list[str]) -> int:
             options.output,
             codec=codec,
             preset=options.preset,
-            settings=changed_settings(options.settings, preset),
+            settings=given_settings(options.settings, preset, arguments),
             device=options.device,
             progress=Progress(callback, token),
         )
@@ -145,8 +145,21 @@ def _show_encoded(report: EncodeReport) -> None:
     against = f", {ratio(source, report.file_bytes)} smaller than the source files ({size(source)})"
     results().print(
         f"{len(report.objects):,} objects in {size(report.file_bytes)}{against if source else ''}. "
-        f"{report.codec}, preset {shown(report.preset)}, {report.device}, {duration(report.seconds)}."
+        f"{report.codec}, {_in_force(report)}, {report.device}, {duration(report.seconds)}."
     )
+
+
+def _in_force(report: EncodeReport) -> str:
+    """Return in words the settings that were in force."""
+    words = []
+    for name, value in report.changed.items():
+        spelled = name.replace("_", " ")
+        if value is None or value is False:
+            words.append(f"no {spelled}")
+        else:
+            words.append(spelled if value is True else f"{spelled} {value}")
+    changes = f" changed to {', '.join(words)}" if words else ""
+    return f"preset {shown(report.preset)}{shown(changes)}"
 
 
 def _show_added(report: EncodeReport) -> None:

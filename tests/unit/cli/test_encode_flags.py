@@ -1,11 +1,13 @@
 import msgspec
+import numpy as np
 import pytest
 import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scene_codec.cli.arguments import EncodeArguments, parse
-from scene_codec.cli.codec_settings import changed_settings
+from scene_codec.cli.codec_settings import changed_settings, given_settings
+from scene_codec.cli.main import main
 from scene_codec.codecs.registry import all_codecs
 
 
@@ -46,3 +48,37 @@ def test_a_misspelt_flag_is_answered_with_the_right_one(capsys):
         parse_encode(all_codecs()["mesh-necgs"].settings(None, {}), "--resoluton", "64")
     assert ending.value.code == 2
     assert "--resolution" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", [["--psnr", "45"], ["--psnr=45.0"]])
+@pytest.mark.parametrize("beside", [[], ["--max-error", "1"], ["--lossless"]])
+def test_a_flag_with_the_value_of_the_preset_counts_as_given(flag, beside):
+    chosen = all_codecs()["volume-wavelet"].settings(None, {})
+    words = [*flag, *beside]
+    given = given_settings(parse_encode(chosen, *words).settings, chosen, words)
+    assert given["psnr"] == chosen.psnr == 45.0
+    assert len(given) == 1 + bool(beside)
+
+
+def test_two_targets_are_refused_whatever_their_values(tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.zeros((2, 2, 2), np.float32))
+    words = [str(tmp_path / "a.npy"), "-o", str(tmp_path / "a.nscene"), "--psnr", "45", "--max-error", "1"]
+    assert main(["encode", *words]) == 2
+    assert "exactly one of" in capsys.readouterr().err
+    assert not (tmp_path / "a.nscene").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "preset balanced,"),
+        (["--psnr", "45"], "preset balanced,"),
+        (["--preset", "small"], "preset small,"),
+        (["--max-error", "0.5"], "preset balanced changed to no psnr, max error 0.5,"),
+        (["--lossless", "--tile", "64"], "preset balanced changed to no psnr, lossless, tile 64,"),
+    ],
+)
+def test_the_report_says_what_was_in_force(flags, words, tmp_path, capsys):
+    np.save(tmp_path / "a.npy", np.arange(64, dtype=np.float32).reshape(4, 4, 4))
+    assert main(["encode", str(tmp_path / "a.npy"), "-o", str(tmp_path / "a.nscene"), *flags]) == 0
+    assert words in " ".join(capsys.readouterr().out.split())

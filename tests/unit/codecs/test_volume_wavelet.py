@@ -388,6 +388,9 @@ def test_exactly_one_target_is_in_force():
         assert codec.settings(preset, {}) == own
     with pytest.raises(InvalidRequestError, match="exactly one"):
         codec.settings(None, {"psnr": 40.0, "lossless": True})
+    with pytest.raises(InvalidRequestError, match="exactly one"):
+        codec.settings(None, {"psnr": 45.0, "max_error": 1.0})
+    assert codec.settings(None, {"psnr": 45.0, "max_error": None}).psnr == 45.0
     with pytest.raises(InvalidRequestError, match="exact"):
         codec.settings("lossless", {"topology": "tolerant"})
     with pytest.raises(InvalidRequestError, match="has no setting"):
