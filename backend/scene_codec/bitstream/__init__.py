@@ -8,7 +8,7 @@ from scene_codec.bitstream.atomic_file import write_atomically
 from scene_codec.bitstream.preamble import MAGIC
 from scene_codec.bitstream.reader import ObjectEntry, SceneFile, SectionEntry, open_scene_file
 from scene_codec.bitstream.records import ObjectRecord, SceneContent, Section
-from scene_codec.bitstream.writer import append_objects, serialise, write_scene_file
+from scene_codec.bitstream.writer import append_objects, file_size, serialise, write_scene_file
 
 __all__ = [
     "MAGIC",
@@ -21,6 +21,7 @@ __all__ = [
     "SectionEntry",
     "account_bytes",
     "append_objects",
+    "file_size",
     "open_scene_file",
     "serialise",
     "write_atomically",

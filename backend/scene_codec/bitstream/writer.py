@@ -29,6 +29,12 @@ def serialise(content: SceneContent) -> bytes:
     return b"".join(_file_chunks(_header_of(content), _payloads(content.shared, content.objects)))
 
 
+def file_size(content: SceneContent) -> int:
+    """Return the bytes of the file that `write_scene_file` would write."""
+    header = _header_of(content)
+    return len(pack_header(encode_header(header), header.payload_bytes)) + header.payload_bytes
+
+
 def write_scene_file(path: str | Path, content: SceneContent) -> None:
     """Write `content` to `path`; an interrupted write leaves the old file whole.
 

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import scene_codec
 from scene_codec.codecs.volume_wavelet import syntax
 from scene_codec.codecs.volume_wavelet.codec import VolumeWaveletCodec
 from scene_codec.codecs.volume_wavelet.config import PRESETS, VolumeWaveletSettings
 from scene_codec.codecs.volume_wavelet.decoder import VolumeReader, decode_region, decode_volume
 from scene_codec.codecs.volume_wavelet.encoder import encode_volume
+from scene_codec.codecs.volume_wavelet.size_search import size_of_file
 from scene_codec.errors import (
     Cancelled,
     CorruptFileError,
@@ -178,12 +180,41 @@ def test_the_quality_in_the_file_is_the_one_that_decoding_reaches():
     assert grid["max_error"] == pytest.approx(float(np.abs(values - restored).max()), rel=1e-6)
 
 
-@pytest.mark.parametrize("target", [1500, 6000])
-def test_the_wanted_size_is_approached_from_below(target):
-    grids = (VolumeGrid("a", waves((40, 32, 32))), VolumeGrid("b", waves((32, 32, 32), 1)))
-    volume = VolumeObject("v", grids)
-    size = sum(map(len, coded(volume, target_size=target).values()))
-    assert 0.97 * target <= size <= target
+def placed(*grids):
+    """A volume with a name, a place and notes of its host, all of which take bytes of a file."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = (0.1, 2, 3)
+    return VolumeObject("Körper", grids, matrix, b"where it was")
+
+
+def encoded_file(volume, path, **changes):
+    report = scene_codec.encode(volume, path, settings=changes, device="cpu")
+    assert report.file_bytes == path.stat().st_size
+    return path.stat().st_size
+
+
+@pytest.mark.parametrize("target", [1500, 6000, 20_000])
+def test_the_wanted_size_of_the_file_is_approached_from_below(target, tmp_path):
+    volume = placed(VolumeGrid("a", waves((40, 32, 32))), VolumeGrid("b", waves((32, 32, 32), 1)))
+    assert 0.96 * target <= encoded_file(volume, tmp_path / "a.nscene", target_size=target) <= target
+
+
+@settings(derandomize=True, max_examples=10, deadline=None)
+@given(shapes, st.sampled_from(VALUE_TYPES), st.integers(400, 5000), st.integers(0, 3))
+def test_a_wanted_size_is_never_exceeded(shape, name, target, seed):
+    volume = placed(VolumeGrid("a", typed(waves(shape, seed), name)))
+    chosen = VolumeWaveletSettings(target_size=target)
+    sections = encode_volume(volume, chosen, Progress())
+    assert size_of_file(volume, sections) <= target
+
+
+@pytest.mark.parametrize("name", ["uint8", "uint16", "float32", "bool"])
+def test_what_fits_without_loss_is_stored_without(name, tmp_path):
+    labels = np.repeat(np.arange(64, dtype=np.uint16)[::-1] * 977 % 251, 8 * 8 * 8).reshape(32, 32, 32)
+    volume = placed(VolumeGrid("a", labels.astype(name)))
+    least = encoded_file(volume, tmp_path / "a.nscene", lossless=True)
+    assert encoded_file(volume, tmp_path / "b.nscene", target_size=least) == least
+    assert encoded_file(volume, tmp_path / "b.nscene", target_size=10**6) == least
 
 
 def test_a_size_that_cannot_be_reached_is_refused_with_the_least_one():

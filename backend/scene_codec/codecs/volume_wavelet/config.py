@@ -28,8 +28,8 @@ class VolumeWaveletSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     """Largest error of any finite active voxel in the units of the values; kept for every one of them."""
 
     target_size: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Bytes that the coded parts of a volume may take, approached from below; its name and the header of the
-    file, about 50 bytes, come on top."""
+    """Bytes that a file of one volume may take, all counted: never exceeded, and approached to within a few
+    percent, unless the volume fits without loss. Of several volumes in a file each may take as many."""
 
     lossless: bool = False
     """Every active voxel comes back bit for bit, whatever its type."""

@@ -15,7 +15,6 @@ from scene_codec.codecs.volume_wavelet.grid_tables import GridTables
 from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
 from scene_codec.codecs.volume_wavelet.prior import NEWEST_PRIOR, published_prior
 from scene_codec.codecs.volume_wavelet.rate_search import (
-    SIZE_ATTEMPTS,
     TOLERANCE_DB,
     Drafted,
     SampleTile,
@@ -24,12 +23,12 @@ from scene_codec.codecs.volume_wavelet.rate_search import (
     plan_for_psnr,
     sample_boxes,
     sample_of,
-    step_for_size,
     with_fitted_offsets,
     with_step,
 )
 from scene_codec.codecs.volume_wavelet.reached_quality import quality_of
 from scene_codec.codecs.volume_wavelet.residual_coding import largest_bound, suits_steps
+from scene_codec.codecs.volume_wavelet.size_search import encode_to_size
 from scene_codec.codecs.volume_wavelet.syntax import (
     TABLES,
     VOLUME,
@@ -80,7 +79,7 @@ def encode_volume(
     for grid in volume.grids:
         check_grid(grid)
     if settings.target_size is not None:
-        return _encode_to_size(volume, settings, settings.target_size, progress)
+        return encode_to_size(volume, settings, encode_volume, progress)
     return _sections(volume, _encode_grids(volume, settings, progress))
 
 
@@ -106,28 +105,6 @@ def _sections(volume: VolumeObject, coded: Sequence[CodedGrid]) -> tuple[Section
     ]
     streams = write_streams([grid.header for grid in coded], [grid.streams for grid in coded])
     return (*sections, *(Section(kind, data) for kind, data in streams.items()))
-
-
-def _encode_to_size(
-    volume: VolumeObject, settings: VolumeWaveletSettings, target: int, progress: Progress
-) -> tuple[Section, ...]:
-    """Return the sections with the smallest step, the same for all grids, that do not exceed a size."""
-    found: dict[float, tuple[Section, ...]] = {}
-
-    def size_at(step: float) -> int:
-        part = progress.part(len(found) / SIZE_ATTEMPTS, (len(found) + 1) / SIZE_ATTEMPTS, volume.name)
-        stepped = msgspec.structs.replace(settings, target_size=None, step=step)
-        found[step] = _sections(volume, _encode_grids(volume, stepped, part))
-        return sum(len(section.payload) for section in found[step])
-
-    step = step_for_size(size_at, target)
-    if step is None:
-        least = min(sum(len(section.payload) for section in own) for own in found.values())
-        raise UnsupportedSceneError(
-            f"Volume '{volume.name}' takes at least {least} bytes; wanted were {target}. Give more, or make "
-            "its topology tolerant."
-        )
-    return found[step]
 
 
 def _encode_grid(
