@@ -30,6 +30,7 @@ COMMANDS = {
     "add": Command("encode_command", "add", "add objects to a .nscene file"),
     "inspect": Command("report_commands", "inspect", "show what is in a file, section by section"),
     "evaluate": Command("report_commands", "evaluate", "measure a file against the originals"),
+    "compare": Command("compare_command", "compare", "draw slices of a volume before and after"),
     "list-codecs": Command("report_commands", "list_codecs", "list the codecs and their presets"),
     "doctor": Command("doctor", "doctor", "check what is installed and which device is used"),
 }

@@ -1,0 +1,1 @@
+"""Pictures of what a codec did: slices of volumes, before and after."""

@@ -1,0 +1,74 @@
+"""The words in a picture of a comparison."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from scene_codec.pictures.records import ComparisonReport, GridComparison
+from scene_codec.pictures.sheet import FADED, HEADING, SMALL, TEXT, TITLE, Line, number, plain_text
+from scene_codec.pictures.slices import holds_colours
+from scene_codec.volumes.volume import VolumeGrid
+
+
+def sheet_heading(report: ComparisonReport, not_drawn: int) -> list[Line]:
+    """Return the words at the top of the picture."""
+    title = f"{plain_text(Path(report.original).name)} and {plain_text(Path(report.file).name)}"
+    coded = "" if report.codec is None else f" ({report.codec})"
+    sizes = (
+        f"{report.source_bytes:,} bytes before, {report.compared_bytes:,.0f} after{coded}: 1/"
+        f"{report.ratio_to_source:.3g} of the original's file, 1/{report.ratio_to_binary:.3g} of "
+        f"{report.binary_bytes:,} bytes of plain values"
+    )
+    lines = [Line(title, TITLE), Line(sizes)]
+    if report.bits_per_voxel is not None:
+        active = report.bits_per_active_voxel
+        more = "" if active in (None, report.bits_per_voxel) else f", {active:.3g} bits per active voxel"
+        grids = "" if len(report.grids) == 1 else ", all grids together"
+        lines.append(Line(f"{report.bits_per_voxel:.3g} bits per voxel{more}{grids}"))
+    for names, where in ((report.only_in_original, "original"), (report.only_in_file, "compared file")):
+        if names:
+            named = ", ".join(plain_text(name) for name in names[:10])
+            lines.append(Line(f"Only in the {where}: {named}", SMALL, FADED))
+    if not_drawn:
+        lines.append(Line(f"{not_drawn} more grids are not drawn.", SMALL, FADED))
+    return lines
+
+
+def grid_heading(comparison: GridComparison, grid: VolumeGrid) -> tuple[Line, ...]:
+    """Return the words above a grid's slices."""
+    shape = " x ".join(map(str, comparison.shape))
+    sort = [comparison.type, *([comparison.kind] if comparison.kind != "unknown" else [])]
+    if comparison.channels > 1:
+        shown = "colours" if holds_colours(grid) else "shown as lengths"
+        sort.append(f"{comparison.channels} channels ({shown})")
+    spacing = " x ".join(number(step) for step in dict.fromkeys(comparison.spacing))
+    facts = f"{' '.join(sort)}, {shape} voxels of {spacing}, {comparison.active_voxels:,} active"
+    heading = Line(plain_text(comparison.name), HEADING)
+    if not comparison.active_voxels and not math.prod(comparison.shape):
+        return heading, Line("no voxels in either file", TEXT, FADED)
+    return heading, Line(facts, TEXT, FADED), Line(_quality_words(comparison))
+
+
+def _quality_words(comparison: GridComparison) -> str:
+    """Return in words how far a grid is from its original."""
+    extent = comparison.high - comparison.low
+    if comparison.exact:
+        words = "Every active voxel is exactly the same"
+    elif comparison.psnr is None and not comparison.max_error:
+        words = "All finite active values are the same"
+    else:
+        quality = (
+            "no PSNR, as all values are the same"
+            if comparison.psnr is None
+            else f"PSNR {comparison.psnr:.2f} dB"
+        )
+        if comparison.psnr is not None and comparison.box_psnr is not None:
+            quality += f" of active voxels, {comparison.box_psnr:.2f} dB of the box"
+        share = f" ({comparison.max_error / extent:.2%} of the range)" if extent > 0.0 else ""
+        words = f"{quality}; largest error {comparison.max_error:.4g}{share}"
+    if comparison.topology_differences:
+        words += f"; {comparison.topology_differences:,} voxels active in one alone"
+    if comparison.not_finite_differences:
+        words += f"; NaN or infinity changed in {comparison.not_finite_differences:,} voxels"
+    return words
