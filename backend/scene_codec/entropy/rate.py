@@ -226,10 +226,18 @@ def laplace_bits(noisy: Tensor) -> Tensor:
     noisy : (..., channels), in steps, uniform noise from -1/2 to 1/2 added
     The scale follows from the mean magnitude in closed form, nothing is learned or kept. The estimate is the
     likelihood of noisy values (Balle et al., ICLR 2017); below about 1 bit a value rounding does better than
-    that.
+    that. Of few values the estimate is too low, as each of them has its part in the scale.
     """
-    magnitudes = noisy.reshape(-1, noisy.shape[-1]).abs()
-    scale = _scale_of_noisy_laplace(magnitudes.detach().mean(dim=0))
+    channels = noisy.reshape(-1, noisy.shape[-1])
+    return laplace_bits_of(channels, _scale_of_noisy_laplace(channels.detach().abs().mean(dim=0)))
+
+
+def laplace_bits_of(noisy: Tensor, scale: Tensor) -> Tensor:
+    """Return the estimated bits, one number, of values with uniform noise under Laplace models.
+
+    noisy : in steps; scale : in steps, of a shape that goes with that of the values
+    """
+    magnitudes = noisy.abs()
     outside = (magnitudes - 0.5).clamp_min(0.0)
     inside = (0.5 - magnitudes).clamp_min(0.0)
     # Mass of one step: around the centre both tails are taken from 1, elsewhere a difference of exponentials.

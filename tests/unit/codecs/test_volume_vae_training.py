@@ -7,13 +7,8 @@ import torch
 
 from scene_codec.codecs.volume_vae.config import TrainingSettings
 from scene_codec.codecs.volume_vae.model import ModelCard, read_model
-from scene_codec.codecs.volume_vae.training import (
-    Trainer,
-    TrainingRun,
-    split_blocks,
-    train_block_vae,
-    window_of,
-)
+from scene_codec.codecs.volume_vae.rate_loss import LatentWidths, window_of
+from scene_codec.codecs.volume_vae.training import Trainer, TrainingRun, split_blocks, train_block_vae
 from scene_codec.codecs.volume_vae.training_blocks import TrainingBlocks, TrainingVolume, training_volumes
 from scene_codec.codecs.volume_vae.training_plot import LossPlot
 from scene_codec.errors import Cancelled, InvalidRequestError, UnsupportedSceneError
@@ -126,6 +121,26 @@ def test_a_trained_model_has_contexts_that_rise_with_the_class():
     means = model.contexts[1:].astype(float).mean(axis=1)
     assert means[-1] > means[0] + 8
     assert model.header.card.steps == 12
+
+
+def test_the_bits_of_a_class_do_not_depend_on_how_many_blocks_of_it_there_are():
+    generator = np.random.default_rng(0)
+    widths = LatentWidths(np.rint(generator.laplace(0.0, 1.5, (4000, 26))).astype(np.int32))
+    noisy = torch.from_numpy(
+        generator.laplace(0.0, 1.5, (4000, 26)) + generator.uniform(-0.5, 0.5, (4000, 26))
+    )
+    classes = torch.full((4000,), 5)
+    with torch.no_grad():
+        one_by_one = sum(float(widths.bits(noisy[i : i + 1], classes[:1])) for i in range(400))
+        together = float(widths.bits(noisy[:400], classes[:400]))
+    assert one_by_one == pytest.approx(together, rel=1e-4)
+    # log2(2 e b) bits are the entropy of a Laplace variable of width b.
+    assert one_by_one / noisy[:400].numel() == pytest.approx(np.log2(2 * np.e * 1.5), rel=0.05)
+
+
+def test_blocks_without_latents_have_no_bits():
+    widths = LatentWidths(np.zeros((8, 26), np.int32))
+    assert float(widths.bits(torch.rand(8, 26), torch.zeros(8, dtype=torch.int64))) == 0.0
 
 
 def test_the_weights_of_a_blocks_voxels_sum_to_its_core():

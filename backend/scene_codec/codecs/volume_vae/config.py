@@ -89,7 +89,7 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     batch_size: Annotated[int, msgspec.Meta(ge=1, le=8192)] = 256
     """Blocks per step."""
 
-    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1e-3
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 3e-4
     """Rate of Adam at the start."""
 
     decay: bool = True

@@ -147,18 +147,24 @@ def fit_contexts(latents: NDArray[np.int32]) -> NDArray[np.uint8]:
 
     Contexts are mean magnitudes on a logarithmic scale of one and a half steps an octave.
     """
+    places = np.floor(1.5 * np.log2(np.maximum(mean_magnitudes(latents), 1e-9)) + CONTEXT_COUNT / 2 + 2)
+    table = np.clip(places, 0, CONTEXT_COUNT - 1).astype(np.uint8)
+    table[0] = 0
+    return table
+
+
+def mean_magnitudes(latents: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return the mean magnitude of each latent in blocks of each class, (classes, latents)."""
     classes = classes_of(latents)
     overall = np.abs(latents).mean(axis=0) + 1e-4
     profile = overall / overall.mean()
-    table = np.zeros((CLASS_COUNT, latents.shape[1]), np.uint8)
+    means = np.zeros((CLASS_COUNT, latents.shape[1]))
     for index in range(1, CLASS_COUNT):
         own = np.abs(latents[classes == index]).astype(np.float64)
         # A class seen rarely is pulled towards the profile of all blocks at the class's own level.
         level = 0.75 * 2.0**index / latents.shape[1]
-        means = (own.sum(axis=0) + 8 * level * profile) / (len(own) + 8)
-        places = np.floor(1.5 * np.log2(np.maximum(means, 1e-9)) + CONTEXT_COUNT / 2 + 2)
-        table[index] = np.clip(places, 0, CONTEXT_COUNT - 1)
-    return table
+        means[index] = (own.sum(axis=0) + 8 * level * profile) / (len(own) + 8)
+    return means
 
 
 def _encode_latents(

@@ -29,20 +29,14 @@ from scene_codec.codecs.volume_vae.block_maps import CLASS_COUNT
 from scene_codec.codecs.volume_vae.config import TrainingSettings
 from scene_codec.codecs.volume_vae.model import ModelCard, pack_model
 from scene_codec.codecs.volume_vae.rate_coding import RateCoding, fit_contexts
+from scene_codec.codecs.volume_vae.rate_loss import LatentWidths, RateLoss, scaled
 from scene_codec.codecs.volume_vae.training_blocks import TrainingBlocks, TrainingVolume
-from scene_codec.entropy.rate import laplace_bits
-from scene_codec.entropy.straight_through import round_straight_through
 from scene_codec.errors import InvalidRequestError
-from scene_codec.networks.block_vae import (
-    CORE_SIDE,
-    CORE_VOXELS,
-    BlockNetworkShape,
-    DenseBlockVae,
-    RateBlockCoder,
-    make_network,
-)
+from scene_codec.networks.block_vae import BlockNetworkShape, DenseBlockVae, RateBlockCoder, make_network
 from scene_codec.progress import Progress
-from scene_codec.volumes.blocks import blending_ramp
+
+LOSS = "loss 2"
+"""Part of what checkpoints are told apart by: a training does not go on with the loss of another release."""
 
 CHECKPOINT_INTERVAL_S = 60.0
 MEASURED_BLOCKS = 2048
@@ -54,6 +48,8 @@ MEASUREMENTS = 100
 CALIBRATION_BLOCKS = 8192
 CALIBRATION_STEPS = 6
 LARGEST_GRADIENT = 1.0
+WIDTHS_RATE = 10.0
+"""Widths of latents are learned this much faster than the network: they have to follow it."""
 
 
 @dataclass(frozen=True)
@@ -104,16 +100,16 @@ class Trainer:
         self._blocks = blocks
         self._settings = settings
         self._run = run
-        self._purpose = f"{settings} {blocks.description}"
+        self._purpose = f"{LOSS} {settings} {blocks.description}"
         self._numpy = np.random.default_rng(settings.seed)
         self._torch = torch.Generator().manual_seed(settings.seed)
         shape = BlockNetworkShape(settings.network, settings.margin, settings.latents, settings.hidden)
         self.network = make_network(shape, self._torch).to(run.device)
-        self._optimiser = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self._training, validation = split_blocks(blocks, settings)
         measured = self._numpy.permutation(validation)[:MEASURED_BLOCKS]
         self._validation = self._tensor(blocks.take(np.sort(measured)))
-        self._window = self._tensor(window_of(settings.margin))
+        self._rate_loss = self._make_rate_loss()
+        self._optimiser = self._make_optimiser()
         self._order = np.zeros(0, np.int64)
         self._step = 0
         batches = -(-len(self._training) // settings.batch_size)
@@ -145,7 +141,7 @@ class Trainer:
     def packed(self, card: ModelCard) -> bytes:
         """Return the bytes of the model as it stands."""
         network = self.network.cpu()
-        contexts = self._contexts(network) if isinstance(network, RateBlockCoder) else None
+        contexts = fit_contexts(self._quantised(network)) if isinstance(network, RateBlockCoder) else None
         return pack_model(network, card, contexts)
 
     def _do_step(self) -> float:
@@ -153,7 +149,7 @@ class Trainer:
         part = self._step / self.steps
         rate = 0.5 + 0.5 * math.cos(math.pi * part) if self._settings.decay else 1.0
         for group in self._optimiser.param_groups:
-            group["lr"] = self._settings.learning_rate * rate
+            group["lr"] = self._settings.learning_rate * rate * group["relative_rate"]
         loss = self._loss(self._next_blocks(), self._torch)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -166,16 +162,13 @@ class Trainer:
         if isinstance(self.network, DenseBlockVae):
             flat = blocks.flatten(1)
             return F.mse_loss(self.network(flat, generator), flat)
-        settings = self._settings
-        low, high = math.log2(settings.finest_step), math.log2(settings.coarsest_step)
+        assert self._rate_loss is not None
+        low, high = math.log2(self._settings.finest_step), math.log2(self._settings.coarsest_step)
         drawn = torch.rand((len(blocks), 1), generator=generator).to(blocks.device)
-        return rate_loss(
-            self.network,
-            scaled(blocks, (low + (high - low) * drawn).exp2()),
-            self._window,
-            settings.rate_weight,
-            generator,
+        loss: Tensor = self._rate_loss(
+            self.network, scaled(blocks, (low + (high - low) * drawn).exp2()), generator
         )
+        return loss
 
     def _next_blocks(self) -> Tensor:
         """Return the blocks of the next step: a new shuffle whenever all have had their turn."""
@@ -198,14 +191,27 @@ class Trainer:
         if self._run.observer is not None:
             self._run.observer(self.points)
 
-    def _contexts(self, network: RateBlockCoder) -> NDArray[np.uint8]:
-        """Return the table of contexts that suits training blocks over the range of steps."""
+    def _make_rate_loss(self) -> RateLoss | None:
+        """Return the loss of our network, None for the published one."""
+        if not isinstance(self.network, RateBlockCoder):
+            return None
+        widths = LatentWidths(self._quantised(self.network))
+        return RateLoss(widths, self._settings.margin, self._settings.rate_weight).to(self._run.device)
+
+    def _make_optimiser(self) -> torch.optim.Adam:
+        groups = [{"params": list(self.network.parameters()), "relative_rate": 1.0}]
+        if self._rate_loss is not None:
+            groups.append({"params": list(self._rate_loss.parameters()), "relative_rate": WIDTHS_RATE})
+        return torch.optim.Adam(groups, lr=self._settings.learning_rate)
+
+    def _quantised(self, network: RateBlockCoder) -> NDArray[np.int32]:
+        """Return the latents (n, latents) of some training blocks over the range of steps."""
         numbers = np.random.default_rng(self._settings.seed).permutation(self._training)[:CALIBRATION_BLOCKS]
         flat = self._blocks.take(np.sort(numbers)).reshape(len(numbers), -1)
         nothing = np.zeros((CLASS_COUNT, self._settings.latents), np.uint8)
         steps = np.geomspace(self._settings.finest_step, self._settings.coarsest_step, CALIBRATION_STEPS)
         parts = [RateCoding(network, nothing, float(step)).quantised(flat)[1] for step in steps]
-        return fit_contexts(np.concatenate(parts))
+        return np.concatenate(parts)
 
     def _tensor(self, values: NDArray[np.float32]) -> Tensor:
         return torch.from_numpy(values).to(self._run.device)
@@ -214,6 +220,7 @@ class Trainer:
         """Write everything that the next step depends on."""
         state = {
             "network": self.network.state_dict(),
+            "widths": {} if self._rate_loss is None else self._rate_loss.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "torch": self._torch.get_state(),
             "numpy": _generator_words(self._numpy),
@@ -238,6 +245,8 @@ class Trainer:
                 "same ones to go on with it, or delete it to start again."
             )
         self.network.load_state_dict(state["network"])
+        if self._rate_loss is not None:
+            self._rate_loss.load_state_dict(state["widths"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._torch.set_state(state["torch"])
         _set_generator_words(self._numpy, state["numpy"])
@@ -264,46 +273,6 @@ def split_blocks(
         outside = generator.random(len(numbers)) < settings.validation
     training, validation = numbers[~outside], numbers[outside]
     return (training, validation) if len(validation) and len(training) else (numbers, numbers)
-
-
-def scaled(blocks: Tensor, steps: Tensor) -> Tensor:
-    """Return blocks (n, s, s, s) as our network sees them, (n, voxels): less their mean, in steps (n, 1)."""
-    margin = (blocks.shape[1] - CORE_SIDE) // 2
-    core = slice(margin, margin + CORE_SIDE)
-    means = blocks[:, core, core, core].mean(dim=(1, 2, 3))[:, None]
-    return (blocks.flatten(1) - means) / steps
-
-
-def rate_loss(
-    network: RateBlockCoder, blocks: Tensor, window: Tensor, rate_weight: float, generator: torch.Generator
-) -> Tensor:
-    """Return the mean over blocks (n, voxels), in steps, of error and weighted bits per voxel.
-
-    window : (voxels,) how much of a block is in the volume after blending; its sum is 512
-    """
-    latents = network.analyse(blocks)
-    rounded = round_straight_through(latents)
-    error = ((network.synthesise(rounded) - blocks).square() * window).sum() / CORE_VOXELS
-    noise = torch.rand(latents.shape, generator=generator).to(latents.device) - 0.5
-    sums = rounded.detach().abs().sum(dim=1)
-    classes = torch.frexp(sums)[1].clamp_max(CLASS_COUNT - 1)
-    bits = torch.zeros((), device=latents.device)
-    for index in range(1, CLASS_COUNT):
-        own = classes == index
-        if bool(own.any()):
-            bits = bits + laplace_bits((latents + noise)[own])
-    return (error + rate_weight * bits / CORE_VOXELS) / len(blocks)
-
-
-def window_of(margin: int) -> NDArray[np.float32]:
-    """Return the weights (voxels,) of a block's voxels between neighbours on all sides."""
-    axis = np.ones(CORE_SIDE + 2 * margin, np.float32)
-    if margin:
-        rising = blending_ramp(margin, "smooth")
-        axis[: 2 * margin] = rising
-        axis[-2 * margin :] = 1.0 - rising
-    weights: NDArray[np.float32] = np.einsum("x,y,z->xyz", axis, axis, axis).reshape(-1)
-    return weights
 
 
 def _generator_words(generator: np.random.Generator) -> dict[str, str]:
