@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scene_codec.errors import CorruptFileError
 
 _MAX_VARINT_BYTES = 5
@@ -25,6 +28,17 @@ def varint(value: int) -> bytes:
 def signed_varint(value: int) -> bytes:
     """Return a number of either sign; 0, -1, 1, -2, 2 are stored as 0, 1, 2, 3, 4."""
     return varint(-2 * value - 1 if value < 0 else 2 * value)
+
+
+def unpacked_bits(data: bytes, count: int) -> NDArray[np.uint8]:
+    """Return so many bits (n,), highest of a byte first, of bytes just long enough for them.
+
+    Raises `CorruptFileError` for other lengths, and unless the rest of the last byte is zero.
+    """
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    if len(data) != -(-count // 8) or bits[count:].any():
+        raise CorruptFileError(f"A field of {count} bits has {len(data)} bytes, or something behind its end.")
+    return bits[:count]
 
 
 class ByteReader:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scene_codec.entropy.byte_fields import ByteReader
+from scene_codec.entropy.byte_fields import ByteReader, unpacked_bits
 from scene_codec.entropy.fitting import read_table
 from scene_codec.entropy.range_coding import SymbolEncoder
 from scene_codec.entropy.symmetric_fit import fit_symmetric
@@ -45,8 +45,7 @@ class ContextTables:
 
 def read_context_tables(reader: ByteReader, contexts: int) -> ContextTables:
     """Return the tables of so many contexts that come next. Raises `CorruptFileError`."""
-    bits = np.frombuffer(reader.take(-(-(contexts - 1) // 8)), np.uint8)
-    starts = np.unpackbits(bits, count=contexts - 1)
+    starts = unpacked_bits(reader.take(-(-(contexts - 1) // 8)), contexts - 1)
     of_context = np.concatenate([[0], np.cumsum(starts)]).astype(np.uint8)
     return ContextTables(tuple(read_table(reader) for _ in range(int(of_context[-1]) + 1)), of_context)
 
@@ -84,6 +83,20 @@ def encode_pieces(pieces: Iterable[Piece], tables: ContextTables) -> bytes:
     for contexts, symbols in pieces:
         encoder.put(symbols, tables.of_context[contexts])
     return encoder.finish()
+
+
+def with_mark(stream: bytes) -> bytes:
+    """Return a stream with something in it, where an empty one has a meaning of its own."""
+    return stream or _EMPTY
+
+
+def without_mark(data: bytes) -> bytes:
+    """Undo `with_mark`."""
+    return b"" if data == _EMPTY else data
+
+
+_EMPTY = b"\0"
+"""No stream ends with a zero byte."""
 
 
 def _merged(counts: NDArray[np.int64]) -> list[tuple[int, int]]:

@@ -60,10 +60,14 @@ def decode_symbols(data: bytes, parts: Sequence[tuple[int, SymbolTable]]) -> lis
         raise CorruptFileError("A range-coded stream is damaged: it stands for no symbols.") from error
     tables = [table for _, table in parts]
     if encode_symbols(list(zip(arrays, tables, strict=True))) != data:
-        raise CorruptFileError(
-            f"A range-coded stream of {len(data)} bytes is damaged: it is not what its symbols are coded to."
-        )
+        raise _foreign_spelling(data)
     return arrays
+
+
+def _foreign_spelling(data: bytes) -> CorruptFileError:
+    return CorruptFileError(
+        f"A range-coded stream of {len(data)} bytes is damaged: it is not what its symbols are coded to."
+    )
 
 
 class SymbolEncoder:
@@ -87,12 +91,14 @@ class SymbolEncoder:
 
 
 class SymbolDecoder:
-    """Reads what a `SymbolEncoder` wrote, in the same pieces."""
+    """Reads what a `SymbolEncoder` wrote, in the same pieces; `finish` tells whether that was all of it."""
 
     def __init__(self, data: bytes, tables: Sequence[SymbolTable]) -> None:
+        self._data = data
         self._tables = tables
         self._models = [_model(table) for table in tables]
         self._decoder = _decoder_of(data)
+        self._again = _queue.RangeEncoder()
 
     def take(self, contexts: NDArray[np.integer]) -> NDArray[np.int32]:
         """Return the next piece (n,), given the contexts it was coded with. Raises `CorruptFileError`."""
@@ -102,10 +108,16 @@ class SymbolDecoder:
             for context, part in parts:
                 table, model = self._tables[context], self._models[context]
                 ordered[part] = _decode_part(self._decoder, part.stop - part.start, table, model)
+                _encode_part(self._again, ordered[part], table, model)
         except AssertionError as error:
             raise CorruptFileError("A range-coded stream is damaged: it stands for no symbols.") from error
         symbols[order] = ordered
         return symbols
+
+    def finish(self) -> None:
+        """Raise `CorruptFileError` unless the data are what the symbols taken so far are coded to."""
+        if _shortest_bytes(self._again) != self._data:
+            raise _foreign_spelling(self._data)
 
 
 def encode_with_contexts(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scene_codec.entropy.byte_fields import ByteReader, varint
+from scene_codec.entropy.byte_fields import ByteReader, unpacked_bits, varint
 from scene_codec.errors import CorruptFileError
 from scene_codec.volumes.array_storage import slabs
 
@@ -103,7 +103,7 @@ def restore_exceptions(values: Values, data: bytes) -> None:
     """Put back what `encode_exceptions` kept of values of this shape. Raises `CorruptFileError`."""
     reader = ByteReader(data)
     where = _inflated(reader.take(reader.varint()), -(-values.size // 8))
-    mask = np.unpackbits(np.frombuffer(where, np.uint8), count=values.size).astype(bool).reshape(values.shape)
+    mask = unpacked_bits(where, values.size).astype(bool).reshape(values.shape)
     stored = values.dtype.newbyteorder("<")
     what = _inflated(reader.rest(), int(mask.sum()) * stored.itemsize)
     values[mask] = np.frombuffer(what, stored).astype(values.dtype)

@@ -117,6 +117,6 @@ class VolumeWaveletDecoder:
 
         try:
             return decode_volume(sections, progress)
-        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # Numbers that only a hostile writer puts together, each of them allowed.
             raise CorruptFileError(f"The volume's parts do not fit together: {error}.") from error

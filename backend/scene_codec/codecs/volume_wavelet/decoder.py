@@ -85,6 +85,44 @@ class VolumeReader:
         return self._part(number, (x, y, z), progress)
 
     def _part(self, number: int, part: Box, progress: Progress) -> VolumeGrid:
+        """Return a part of a grid, having decoded what helps with it."""
+        chain = self._chain(number, part)
+        first = self.header.grids[chain[-1][0]].reference
+        helper = self._active.get(first)
+        for other, its_part in reversed(chain[1:]):
+            progress.check_cancelled()
+            helper = _Active.of(self._decoded(other, its_part, helper, Progress()))
+        return self._decoded(number, part, helper, progress)
+
+    def _chain(self, number: int, part: Box) -> list[tuple[int, Box]]:
+        """Return a part of a grid, the part of the grid that helps to decode it, and so on.
+
+        It ends with a grid that needs no help, or that of one whose active voxels are known.
+        """
+        chain = [(number, part)]
+        while True:
+            number, part = chain[-1]
+            header = self.header.grids[number]
+            boxes = [box for box in header.tiling.boxes() if _overlap(box, part) is not None]
+            known = header.reference in self._active
+            if header.reference < 0 or header.topology != "exact" or known or not boxes:
+                return chain
+            chain.append((header.reference, self._counterpart(number, boxes)))
+
+    def _counterpart(self, number: int, boxes: Sequence[Box]) -> Box:
+        """Return the part of the grid that helps another one which has the voxels of some of its tiles."""
+        header = self.header.grids[number]
+        other = self.header.grids[header.reference]
+        part = []
+        for axis in range(3):
+            shift = header.corner[axis] - other.corner[axis]
+            start = min(box[axis].start for box in boxes) + shift
+            stop = max(box[axis].stop for box in boxes) + shift
+            start = min(max(start, 0), other.shape[axis])
+            part.append(slice(start, max(start, min(stop, other.shape[axis]))))
+        return part[0], part[1], part[2]
+
+    def _decoded(self, number: int, part: Box, helper: _Active | None, progress: Progress) -> VolumeGrid:
         header = self.header.grids[number]
         shape = box_shape(part)
         axes = (len(header.channels),) if header.vectors else ()
@@ -93,7 +131,6 @@ class VolumeReader:
         wanted = [
             (index, box) for index, box in enumerate(header.tiling.boxes()) if _overlap(box, part) is not None
         ]
-        helper = self._reference(number, [box for _, box in wanted])
         tiles = mapped_in_order(lambda item: self._tile(number, *item, helper), wanted)
         for done, ((_, box), tile) in enumerate(zip(wanted, tiles, strict=True)):
             progress.update(done / len(wanted))
@@ -108,24 +145,6 @@ class VolumeReader:
         if shape == header.shape:
             self._active[number] = _Active.of(grid)
         return grid
-
-    def _reference(self, number: int, boxes: Sequence[Box]) -> _Active | None:
-        """Return the active voxels of the grid that helps to decode some tiles, as far as they reach."""
-        header = self.header.grids[number]
-        if header.reference < 0 or not boxes:
-            return None
-        known = self._active.get(header.reference)
-        if known is not None:
-            return known
-        other = self.header.grids[header.reference]
-        part = []
-        for axis in range(3):
-            shift = header.corner[axis] - other.corner[axis]
-            start = min(box[axis].start for box in boxes) + shift
-            stop = max(box[axis].stop for box in boxes) + shift
-            start = min(max(start, 0), other.shape[axis])
-            part.append(slice(start, max(start, min(stop, other.shape[axis]))))
-        return _Active.of(self._part(header.reference, (part[0], part[1], part[2]), Progress()))
 
     def _tile(self, number: int, index: int, box: Box, helper: _Active | None) -> TileVoxels:
         """Return the voxels of a grid's tile. Raises `CorruptFileError`."""

@@ -27,7 +27,7 @@ from scene_codec.codecs.volume_wavelet.residual_coding import (
 from scene_codec.codecs.volume_wavelet.stored_values import pack_values, unpack_values
 from scene_codec.codecs.volume_wavelet.syntax import GridHeader
 from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
-from scene_codec.entropy.context_tables import ContextTables, Piece, encode_pieces
+from scene_codec.entropy.context_tables import ContextTables, Piece, encode_pieces, with_mark
 from scene_codec.volumes.lifting_wavelet import FloatArray
 
 Values = NDArray[np.generic]
@@ -112,7 +112,7 @@ class _Differences:
         assert tables is not None
         if not any(symbols.any() for _, symbols in pieces):
             return b""
-        stream = encode_pieces(pieces, tables) or b"\0"
+        stream = with_mark(encode_pieces(pieces, tables))
         return with_planes(stream, rest) if self._header.residual == "bits" else stream
 
     def corrected(self, data: bytes, tables: ContextTables | None) -> Values:

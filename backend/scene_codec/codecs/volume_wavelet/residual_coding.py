@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_wavelet.neighbourhood import PHASES, BandPhases, known_offsets
-from scene_codec.entropy.byte_fields import ByteReader, varint
-from scene_codec.entropy.context_tables import ContextTables, Piece
+from scene_codec.entropy.byte_fields import ByteReader, unpacked_bits, varint
+from scene_codec.entropy.context_tables import ContextTables, Piece, without_mark
 from scene_codec.entropy.range_coding import SymbolDecoder
 from scene_codec.errors import CorruptFileError
 from scene_codec.volumes.lifting_wavelet import FloatArray, Shape
@@ -93,8 +93,10 @@ def decode_residual(
     """Return the symbols of a tile; an empty stream stands for zeros. Raises `CorruptFileError`."""
     if not data:
         return np.zeros(places.shape, np.int32)
-    decoder = SymbolDecoder(data, tables.tables)
-    return _walk(places, coded, lambda contexts, _: decoder.take(tables.of_context[contexts]), None)
+    decoder = SymbolDecoder(without_mark(data), tables.tables)
+    symbols = _walk(places, coded, lambda contexts, _: decoder.take(tables.of_context[contexts]), None)
+    decoder.finish()
+    return symbols
 
 
 def _walk(places: Classes, coded: NDArray[np.bool_] | None, visit: Visit, known: Symbols | None) -> Symbols:
@@ -157,10 +159,8 @@ def joined_bits(symbols: Symbols, planes: bytes) -> NDArray[np.uint64]:
         count = int(chosen.sum())
         if not count:
             break
-        data = np.frombuffer(planes[position : position + -(-count // 8)], np.uint8)
-        if len(data) < -(-count // 8):
-            raise CorruptFileError("The differences of a tile are cut off.")
-        magnitudes[chosen] |= np.unpackbits(data, count=count).astype(np.uint64) << np.uint64(plane)
+        data = planes[position : position + -(-count // 8)]
+        magnitudes[chosen] |= unpacked_bits(data, count).astype(np.uint64) << np.uint64(plane)
         position += len(data)
     if position != len(planes):
         raise CorruptFileError("The differences of a tile have bytes too many.")

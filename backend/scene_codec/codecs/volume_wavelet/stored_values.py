@@ -25,7 +25,9 @@ def pack_values(values: Values) -> bytes:
 
 def unpack_values(data: bytes, count: int, dtype: np.dtype[np.generic]) -> Values:
     """Return `count` values of `pack_values`. Raises `CorruptFileError`."""
-    if not data and not count:
+    if not count:
+        if data:
+            raise CorruptFileError("A tile without values has stored ones.")
         return np.zeros(0, dtype)
     size = count * dtype.itemsize
     inflater = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
@@ -33,8 +35,8 @@ def unpack_values(data: bytes, count: int, dtype: np.dtype[np.generic]) -> Value
         raw = inflater.decompress(data, size + 1)
     except lzma.LZMAError as error:
         raise CorruptFileError(f"The stored values of a tile cannot be unpacked: {error}.") from error
-    if len(raw) != size:
-        raise CorruptFileError(f"The stored values of a tile have {len(raw)} bytes in place of {size}.")
+    if len(raw) != size or not inflater.eof or inflater.unused_data:
+        raise CorruptFileError(f"The stored values of a tile do not have the {size} bytes that they need.")
     planes = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, count)
     stored = np.ascontiguousarray(planes.T).reshape(-1).view(dtype.newbyteorder("<"))
     if dtype.kind == "b" and int(planes.max(initial=0)) > 1:

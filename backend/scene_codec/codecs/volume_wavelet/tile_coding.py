@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_wavelet.neighbourhood import PHASES, BandPhases, features, magnitudes
 from scene_codec.codecs.volume_wavelet.prior import CLASSES, Prior
-from scene_codec.entropy.context_tables import ContextTables, Piece, encode_pieces
+from scene_codec.entropy.context_tables import ContextTables, Piece, encode_pieces, without_mark
 from scene_codec.entropy.range_coding import SymbolDecoder
 from scene_codec.volumes.lifting_wavelet import ORIENTATIONS, Shape, band_shapes
 
@@ -45,8 +45,10 @@ def encode_tile(symbols: TileSymbols, shape: Shape, prior: Prior, tables: Contex
 
 def decode_tile(data: bytes, shape: Shape, levels: int, prior: Prior, tables: ContextTables) -> TileSymbols:
     """Return the symbols of a tile. Raises `CorruptFileError`."""
-    decoder = SymbolDecoder(data, tables.tables)
-    return _walk(shape, levels, prior, lambda contexts, _: decoder.take(tables.of_context[contexts]), None)
+    decoder = SymbolDecoder(without_mark(data), tables.tables)
+    symbols = _walk(shape, levels, prior, lambda contexts, _: decoder.take(tables.of_context[contexts]), None)
+    decoder.finish()
+    return symbols
 
 
 def collect_pieces(symbols: TileSymbols, shape: Shape, prior: Prior) -> list[Piece]:

@@ -31,7 +31,13 @@ from scene_codec.codecs.volume_wavelet.value_coding import (
     dequantised,
     is_zero,
 )
-from scene_codec.entropy.context_tables import Piece, count_magnitudes, encode_pieces, fit_context_tables
+from scene_codec.entropy.context_tables import (
+    Piece,
+    count_magnitudes,
+    encode_pieces,
+    fit_context_tables,
+    with_mark,
+)
 from scene_codec.volumes.lifting_wavelet import FloatArray, Subbands, decompose
 
 Values = NDArray[np.generic]
@@ -162,7 +168,7 @@ def finished(tile: PreparedTile, plan: Plan, tables: GridTables) -> TileResult:
     header, source = plan.header, tile.draft.source
     streams = []
     if tables.values is not None:
-        streams += [(encode_pieces(own, tables.values) or b"\0") if own else b"" for own in tile.pieces]
+        streams += [with_mark(encode_pieces(own, tables.values)) if own else b"" for own in tile.pieces]
     if tables.topology is not None and tile.states is not None and tile.clues is not None:
         streams.append(encode_states(tile.states, tile.clues, tables.topology))
     residuals = [own.corrector.encoded(own.pieces, own.rest, tables.residuals) for own in tile.residuals]

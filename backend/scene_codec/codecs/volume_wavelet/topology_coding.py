@@ -178,6 +178,7 @@ def decode_states(data: bytes, shape: Shape, clues: TileClues, model: TopologyMo
     states = np.zeros(shape, np.uint8)
     for _ in _walk(clues, take, states):
         pass
+    decoder.finish()
     return states
 
 
