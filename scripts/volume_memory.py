@@ -29,11 +29,11 @@ from measurement.results import RESULTS, Table, write_results
 LIMIT_GB = 4.0
 PSNR_DB = 45.0
 NOTES = (
-    "Peak memory is the largest resident set of the process as the kernel counts it. Pages of mapped files that "
-    "are in memory count, though the system can take them back at any time; what is left without them is the "
+    "Peak memory is the largest resident set of the process as the kernel counts it. Pages of mapped files "
+    "count, though the system can take them back at any time; what is left without them is the "
     "process's own.",
-    "The volume is made by the script: turbulent wisps with noise in empty space. PSNR is over all voxels of the "
-    "decoded file. Seconds are those of the whole commands, reading and writing files included.",
+    "The volume is made by the script: turbulent wisps with noise in empty space. PSNR is over all voxels of "
+    "the decoded file. Seconds are those of the whole commands, reading and writing files included.",
 )
 
 
