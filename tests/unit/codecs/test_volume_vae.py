@@ -18,7 +18,7 @@ from volume_vae_models import coded, decoded, dense_model, rate_model, round_tri
 from scene_codec.codecs.volume_vae import slabs
 from scene_codec.codecs.volume_vae.config import PRESETS, settings_for
 from scene_codec.codecs.volume_vae.decoder import model_of
-from scene_codec.codecs.volume_vae.syntax import MODEL, TOPOLOGY, VALUES, VOLUME
+from scene_codec.codecs.volume_vae.syntax import MODEL, TOPOLOGY, VALUES, VOLUME, read_volume
 from scene_codec.errors import (
     Cancelled,
     CorruptFileError,
@@ -35,9 +35,12 @@ sizes = st.sampled_from([1, 7, 8, 9, 11, 17])
 
 
 def psnr(original, restored):
-    wide = original.astype(np.float64)
-    error = np.mean((restored.astype(np.float64) - wide) ** 2)
-    return -10 * np.log10(max(error, 1e-30) / np.ptp(wide) ** 2)
+    return psnr_of(original, restored, np.ptp(original.astype(np.float64)))
+
+
+def psnr_of(original, restored, extent):
+    error = np.mean((restored.astype(np.float64) - original.astype(np.float64)) ** 2)
+    return -10 * np.log10(max(error, 1e-30) / float(extent) ** 2)
 
 
 @settings(derandomize=True, max_examples=16, deadline=None)
@@ -127,6 +130,50 @@ def test_the_wanted_psnr_is_reached():
     values = waves((64, 48, 40))
     for wanted in (35.0, 50.0):
         assert psnr(values, round_trip(values, psnr=wanted).values) == pytest.approx(wanted, abs=0.5)
+
+
+def test_the_wanted_psnr_is_that_of_active_voxels():
+    values = waves((40, 40, 40))
+    x, y, z = np.meshgrid(*[np.arange(40) - 20.0] * 3, indexing="ij")
+    active = x * x + y * y + z * z < 100
+    grid = VolumeGrid("density", np.where(active, values, 0.0).astype(np.float32), active, kind="fog volume")
+    restored = round_trip(None, grid=grid, psnr=40.0)
+    assert psnr_of(grid.values[active], restored.values[active], np.ptp(grid.values)) == pytest.approx(
+        40.0, abs=0.3
+    )
+
+
+def test_channels_of_small_range_are_not_coded_finer_than_the_others():
+    values = np.stack([waves((24, 24, 24)), 0.1 * waves((24, 24, 24), 1)], axis=-1)
+    grid = VolumeGrid("velocity", values, background=(0.0, 0.0))
+    restored = round_trip(None, grid=grid, psnr=45.0).values
+    error = [np.sqrt(np.mean(np.square(restored[..., c] - values[..., c]))) for c in range(2)]
+    assert error[1] == pytest.approx(error[0], rel=0.5)
+    # Steps end at the whole range, which may be finer than needed for the smaller channel.
+    assert 44.7 < psnr_of(values, restored, np.ptp(values[..., 0])) < 46.5
+
+
+@pytest.mark.parametrize("kind", ["rate", "dense"])
+def test_a_file_says_what_quality_decoding_it_gives(kind):
+    volume = full_volume()
+    sections = coded(volume, rate_model() if kind == "rate" else dense_model(1), step=0.05)
+    for grid, before, after in zip(
+        read_volume(sections[VOLUME]).grids, volume.grids, decoded(sections).grids, strict=True
+    ):
+        extent = max(channel.high - channel.low for channel in grid.channels)
+        active = np.ones(before.shape, bool) if before.active is None else before.active
+        error = np.abs(after.values.astype(np.float64) - before.values.astype(np.float64))
+        assert grid.quality.max_error == pytest.approx(error[active].max(), rel=1e-6)
+        assert grid.quality.box_psnr == pytest.approx(psnr_of(before.values, after.values, extent), abs=1e-6)
+        assert grid.quality.psnr == pytest.approx(
+            psnr_of(before.values[active], after.values[active], extent), abs=1e-6
+        )
+
+
+def test_a_grid_without_any_error_has_no_psnr():
+    sections = coded(VolumeObject("v", (VolumeGrid("density", np.full((9, 9, 9), 2.0)),)), rate_model())
+    (grid,) = read_volume(sections[VOLUME]).grids
+    assert (grid.quality.psnr, grid.quality.box_psnr, grid.quality.max_error) == (None, None, 0.0)
 
 
 def test_smaller_steps_give_larger_files_and_less_error():
@@ -306,6 +353,25 @@ def test_a_header_that_claims_too_much_is_refused_before_anything_is_allocated()
     fields[3][0][2] = [1 << 20, 1 << 20, 1 << 20]
     with pytest.raises(CorruptFileError, match="voxels"):
         decoded({**sections, VOLUME: msgspec.msgpack.encode(fields)})
+
+
+@pytest.mark.parametrize(("shape", "layers"), [((4096, 64, 72), 512), ((1, 1 << 16, 1 << 15), 1)])
+def test_a_header_with_slabs_too_large_for_memory_is_refused(shape, layers):
+    sections = coarsely_coded()
+    fields = msgspec.msgpack.decode(sections[VOLUME])
+    fields[3][0][2], fields[3][0][12], fields[3][0][13] = list(shape), False, layers
+    with pytest.raises(CorruptFileError, match="layer"):
+        decoded({**sections, VOLUME: msgspec.msgpack.encode(fields)})
+
+
+@pytest.mark.parametrize(("background", "stored"), [(1e9, 255), (-3.0, 0), (float("nan"), 0)])
+def test_a_background_that_its_type_does_not_have_is_cut_off(background, stored):
+    active = np.zeros((9, 9, 9), bool)
+    active[2:5] = True
+    grid = VolumeGrid("d", np.where(active, 7, 0).astype(np.uint8), active, background=(background,))
+    restored = round_trip(None, grid=grid, step=0.02)
+    assert (restored.values[~active] == stored).all()
+    assert (restored.values[active] == 7).all()
 
 
 def test_what_cannot_be_coded_is_named():

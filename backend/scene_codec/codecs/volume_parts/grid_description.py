@@ -112,6 +112,17 @@ def grid_of(
     )
 
 
+def background_value(background: float, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Return a channel's background as a value of a type; what does not fit is cut off."""
+    wide = np.asarray(background, np.float64)
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype.name)
+        wide = np.nan_to_num(wide).clip(float(info.min), float(info.max))
+        return np.asarray(min(max(int(wide), int(info.min)), int(info.max))).astype(dtype)
+    with np.errstate(over="ignore"):
+        return wide.astype(dtype)
+
+
 def restored_metadata(stored: StoredMetadata) -> Mapping[str, MetadataValue]:
     """Return metadata with tuples of one type: all whole numbers, or all floating-point."""
     restored: dict[str, MetadataValue] = {}

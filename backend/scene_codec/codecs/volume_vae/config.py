@@ -28,10 +28,12 @@ class VolumeVaeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     from block to block. All are the same for models without a margin."""
 
     psnr: Annotated[float, msgspec.Meta(ge=10.0, le=90.0)] = 45.0
-    """Models trained for a rate: wanted PSNR of each grid in dB, reached to a few tenths."""
+    """Models trained for a rate: wanted PSNR of each grid in dB over its active voxels, reached to a few
+    tenths (more where rounding to whole numbers decides)."""
 
     step: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.0
-    """Models trained for a rate: quantisation step as a part of the range of values; 0 finds it from psnr."""
+    """Models trained for a rate: quantisation step as a part of the largest range of the grid's channels; 0
+    finds it from psnr."""
 
     rounding: Annotated[float, msgspec.Meta(ge=0.5, le=0.9)] = 0.62
     """Models trained for a rate: magnitudes are rounded up from this fraction on. Against 0.5, the plain

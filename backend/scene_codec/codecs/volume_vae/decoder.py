@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_parts.channel_range import restore_exceptions
-from scene_codec.codecs.volume_parts.grid_description import grid_of
+from scene_codec.codecs.volume_parts.grid_description import background_value, grid_of
 from scene_codec.codecs.volume_vae.active_voxels import decode_active
 from scene_codec.codecs.volume_vae.coding import coding_of
 from scene_codec.codecs.volume_vae.model import BlockModel, read_model, shipped_model_of
@@ -175,7 +175,7 @@ def _rows(header: GridHeader) -> list[tuple[int, int]]:
 
 def _set_background(values: Values, active: NDArray[np.bool_], header: GridHeader, background: float) -> None:
     """Give inactive voxels the value that they must have; inside a level set that is minus the background."""
-    outside = np.asarray(background).astype(values.dtype)
+    outside = background_value(background, values.dtype)
     if header.kind == "level set":
         inside = np.asarray(values).astype(np.float64) < 0.0
         values[...] = np.where(active, values, np.where(inside, np.negative(outside), outside))

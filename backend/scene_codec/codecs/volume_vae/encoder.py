@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,8 +16,10 @@ from scene_codec.codecs.volume_parts.grid_description import check_grid
 from scene_codec.codecs.volume_vae.active_voxels import encode_active
 from scene_codec.codecs.volume_vae.coding import coding_of
 from scene_codec.codecs.volume_vae.config import VolumeVaeSettings
+from scene_codec.codecs.volume_vae.decoder import decode_volume
 from scene_codec.codecs.volume_vae.model import BlockModel, shipped_model_of
-from scene_codec.codecs.volume_vae.quality import sample_blocks, step_for_psnr
+from scene_codec.codecs.volume_vae.quality import SampledChannel, sample_blocks, step_for_psnr
+from scene_codec.codecs.volume_vae.reached_quality import quality_of
 from scene_codec.codecs.volume_vae.slabs import (
     block_axes,
     channel_view,
@@ -43,6 +47,9 @@ from scene_codec.progress import Progress
 from scene_codec.volumes.blocks import BLOCK_SIDE, cut_layers
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 
+_CODING = 0.7
+"""Part of the progress that coding takes; the rest is decoding again."""
+
 
 def model_sections(model: BlockModel) -> tuple[Section, ...]:
     """Return what all volumes of a file share: a reference to a model of the package, or the model itself."""
@@ -63,50 +70,83 @@ def encode_volume(
         raise InvalidRequestError(
             "This model comes out of a scene and can only decode. Give the whole model."
         )
-    headers: list[GridHeader] = []
-    values: list[bytes] = []
-    topologies: list[bytes] = []
-    for index, grid in enumerate(volume.grids):
-        check_grid(grid)
-        part = progress.part(index / len(volume.grids), (index + 1) / len(volume.grids), grid.name)
-        header = _header_of(grid, settings, model)
-        headers.append(header)
-        values += _value_records(grid, header, settings, model, part)
-        if grid.active is not None:
-            topologies += _topology_records(grid.active, header)
     described = VolumeHeader(
         blend=settings.blend,
         file_format=volume.file_format,
         metadata=dict(volume.metadata),
-        grids=tuple(headers),
+        grids=tuple(_header_of(grid, settings, model) for grid in volume.grids),
     )
-    sections = [Section(VOLUME, write_volume(described, volume.name)), Section(VALUES, write_records(values))]
-    if any(header.masked for header in headers):
-        sections.append(Section(TOPOLOGY, write_records(topologies)))
-    return tuple(sections)
+    sections = _sections(volume, described, settings, model, progress.part(0.0, _CODING, volume.name))
+    # Decoded once here, so that what the file says of its quality is what it will have.
+    decoded = decode_volume(
+        {section.kind: section.payload for section in sections},
+        model,
+        progress.part(_CODING, 1.0, "measuring"),
+    )
+    reached = tuple(
+        msgspec.structs.replace(header, quality=quality_of(header, before, after))
+        for header, before, after in zip(described.grids, volume.grids, decoded.grids, strict=True)
+    )
+    final = write_volume(msgspec.structs.replace(described, grids=reached), volume.name)
+    return (Section(VOLUME, final), *sections[1:])
+
+
+def _sections(
+    volume: VolumeObject,
+    described: VolumeHeader,
+    settings: VolumeVaeSettings,
+    model: BlockModel,
+    progress: Progress,
+) -> tuple[Section, ...]:
+    """Return the sections, the description first."""
+    # Written before anything is coded: what cannot be described is refused at once.
+    first = Section(VOLUME, write_volume(described, volume.name))
+    values: list[bytes] = []
+    topologies: list[bytes] = []
+    for index, (grid, header) in enumerate(zip(volume.grids, described.grids, strict=True)):
+        part = progress.part(index / len(volume.grids), (index + 1) / len(volume.grids), grid.name)
+        values += _value_records(grid, header, settings, model, part)
+        if grid.active is not None:
+            topologies += _topology_records(grid.active, header)
+    sections = (first, Section(VALUES, write_records(values)))
+    if any(header.masked for header in described.grids):
+        return (*sections, Section(TOPOLOGY, write_records(topologies)))
+    return sections
 
 
 def _header_of(grid: VolumeGrid, settings: VolumeVaeSettings, model: BlockModel) -> GridHeader:
     """Return the header, for which the values are read once."""
+    check_grid(grid)
     reverse = is_reverse(grid.values)
     layers = layers_at_once(slab_shape(grid.shape, reverse=reverse))
+    active = None if grid.active is None else channel_view(grid.active, 0, reverse=reverse)
+    views = [channel_view(grid.values, index, reverse=reverse) for index in range(grid.channels)]
+    ranges = [range_of(view) for view in views]
+    # Half the range: the whole one of the largest float64 numbers is none.
+    extents = [0.5 * found.high - 0.5 * found.low for found in ranges]
     channels = []
-    for index in range(grid.channels):
-        view = channel_view(grid.values, index, reverse=reverse)
-        found = range_of(view)
-        step = 0.0 if found.constant else _fixed_step(settings, model)
-        if step is None:
-            sample = sample_blocks(view, found, model.header.margin, reverse=reverse)
-            step = step_for_psnr(sample, settings, model)
+    for view, found, extent in zip(views, ranges, extents, strict=True):
+        step = 0.0
+        if not found.constant:
+            sampled = SampledChannel(view, active, found, reverse)
+            step = _step(sampled, settings, model, extent / max(extents) if extent > 0.0 else 1.0)
         channels.append(ChannelHeader(low=found.low, high=found.high, step=step))
     return grid_header(grid, tuple(channels), layers, reverse=reverse)
 
 
-def _fixed_step(settings: VolumeVaeSettings, model: BlockModel) -> float | None:
-    """Return the step that the settings give, see `ChannelHeader`; None when the wanted PSNR decides."""
+def _step(
+    sampled: SampledChannel, settings: VolumeVaeSettings, model: BlockModel, relative_extent: float
+) -> float:
+    """Return the step of a channel, see `ChannelHeader`.
+
+    relative_extent : of the channel's range and the largest one in its grid, the unit of all errors
+    """
     if model.header.kind == "dense":
         return 0.0 if settings.latents == "float32" else settings.latent_step
-    return settings.step if settings.step > 0.0 else None
+    if settings.step > 0.0:
+        return settings.step / max(relative_extent, settings.step)
+    wanted = settings.psnr + 20.0 * math.log10(max(relative_extent, 1e-9))
+    return step_for_psnr(sample_blocks(sampled, model.header.margin), wanted, settings, model)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The quantisation step for a wanted PSNR, found on a sample of blocks."""
+"""The quantisation step for a wanted PSNR, found on a sample of blocks before anything is coded."""
 
 from __future__ import annotations
 
@@ -22,13 +22,33 @@ COARSEST_STEP, FINEST_STEP = 1.0, 2.0**-16
 TOLERANCE_DB = 0.02
 MOST_TRIALS = 12
 DB_PER_OCTAVE = 20.0 * math.log10(2.0)
+GENTLEST, STEEPEST = 1.0, 1.5 * DB_PER_OCTAVE
+"""Slopes that are believed of two trials, in dB for half the step."""
+
+ROUGH_PART = 4
+"""The first trials see one in so many sampled blocks."""
 
 
-def sample_blocks(view: NDArray[np.generic], found: ChannelRange, margin: int, *, reverse: bool) -> Sample:
-    """Return blocks of a channel with the slabs' axis first, normalised.
+@dataclass(frozen=True)
+class SampledChannel:
+    """One channel as the encoder sees it.
+
+    values, active : with the slabs' axis first; all voxels are active where `active` is None
+    reverse : whether that axis is z
+    """
+
+    values: NDArray[np.generic]
+    active: NDArray[np.bool_] | None
+    found: ChannelRange
+    reverse: bool
+
+
+def sample_blocks(channel: SampledChannel, margin: int) -> Sample:
+    """Return blocks of a channel, normalised.
 
     All of them for small volumes; for larger ones some of every few layers, so that little is read.
     """
+    view, reverse = channel.values, channel.reverse
     counts = block_counts((view.shape[0], view.shape[1], view.shape[2]))
     layers = np.unique(np.linspace(0, counts[0] - 1, min(counts[0], SAMPLED_LAYERS)).round().astype(int))
     generator = np.random.default_rng(0)
@@ -39,8 +59,12 @@ def sample_blocks(view: NDArray[np.generic], found: ChannelRange, margin: int, *
         chosen = np.sort(generator.permutation(counts[1] * counts[2])[:size])
         places = np.stack([np.full(size, layer), chosen // counts[2], chosen % counts[2]], axis=1)
         parts.append(blocks[places[:, 1], places[:, 2]].reshape(size, -1))
-        insides.append(block_axes(_inside(places, view.shape)[None, None], reverse=reverse)[0, 0])
-    return Sample(found.normalised(np.concatenate(parts)), np.concatenate(insides))
+        inside = _inside(places, view.shape)
+        if channel.active is not None:
+            masks = cut_layers(channel.active, 0, layer, layer + 1)[0]
+            inside &= masks[places[:, 1], places[:, 2]].astype(bool)
+        insides.append(block_axes(inside[None, None], reverse=reverse)[0, 0])
+    return Sample(channel.found.normalised(np.concatenate(parts)), np.concatenate(insides))
 
 
 def _inside(places: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -54,32 +78,52 @@ class Sample:
     """Blocks of a channel.
 
     blocks : (n, voxels) float32 in [0, 1]
-    inside : (n, 8, 8, 8) which voxels of the cores are in the volume
+    inside : (n, 8, 8, 8) which voxels of the cores are in the volume and active
     """
 
     blocks: NDArray[np.float32]
     inside: NDArray[np.bool_]
 
 
-def step_for_psnr(sample: Sample, settings: VolumeVaeSettings, model: BlockModel) -> float:
-    """Return the step with which a channel comes to `settings.psnr`, given a sample of its blocks."""
-    assert isinstance(model.network, RateBlockCoder)
-    low, high = math.log2(FINEST_STEP), math.log2(COARSEST_STEP)
+def step_for_psnr(sample: Sample, wanted: float, settings: VolumeVaeSettings, model: BlockModel) -> float:
+    """Return the step with which a channel comes to a PSNR in dB, given a sample of its blocks."""
+    if not sample.inside.any():
+        return COARSEST_STEP
     # The error of a uniform quantiser, step**2 / 12, is where to begin; sparse volumes have far less.
-    guess = min(max(0.5 * math.log2(12.0) - settings.psnr / DB_PER_OCTAVE, low), high)
-    for _ in range(MOST_TRIALS):
-        coding = RateCoding(model.network, model.contexts, 2.0**guess, settings.rounding)
-        reached = sampled_psnr(sample, coding)
-        if abs(reached - settings.psnr) < TOLERANCE_DB:
-            break
-        low, high = (guess, high) if reached > settings.psnr else (low, guess)
-        along_slope = guess + (reached - settings.psnr) / DB_PER_OCTAVE
-        guess = along_slope if low < along_slope < high else 0.5 * (low + high)
+    guess = 0.5 * math.log2(12.0) - wanted / DB_PER_OCTAVE
+    rough = Sample(sample.blocks[::ROUGH_PART], sample.inside[::ROUGH_PART])
+    for part in (rough, sample) if rough.inside.any() else (sample,):
+        guess = _searched(part, wanted, settings, model, guess)
     return float(2.0**guess)
 
 
+def _searched(
+    sample: Sample, wanted: float, settings: VolumeVaeSettings, model: BlockModel, guess: float
+) -> float:
+    """Return the binary logarithm of the step, looked for around a guess."""
+    assert isinstance(model.network, RateBlockCoder)
+    low, high = math.log2(FINEST_STEP), math.log2(COARSEST_STEP)
+    guess = min(max(guess, low), high)
+    slope = DB_PER_OCTAVE
+    before: tuple[float, float] | None = None
+    for _ in range(MOST_TRIALS):
+        coding = RateCoding(model.network, model.contexts, 2.0**guess, settings.rounding)
+        excess = sampled_psnr(sample, coding) - wanted
+        if abs(excess) < TOLERANCE_DB:
+            break
+        low, high = (guess, high) if excess > 0.0 else (low, guess)
+        if before is not None:
+            slope = min(max((before[1] - excess) / (guess - before[0]), GENTLEST), STEEPEST)
+        before = guess, excess
+        along_slope = guess + excess / slope
+        guess = along_slope if low < along_slope < high else 0.5 * (low + high)
+        if guess == before[0]:
+            break  # at an end of what steps can be
+    return guess
+
+
 def sampled_psnr(sample: Sample, coding: RateCoding) -> float:
-    """Return the PSNR in dB of a sample after coding, of the voxels that are in the volume."""
+    """Return the PSNR in dB of a sample after coding, of the voxels that count."""
     blocks = sample.blocks
     decoded = np.clip(coding.reconstructed(*coding.quantised(blocks)), 0.0, 1.0)
     side, margin = coding.side, (coding.side - CORE_SIDE) // 2

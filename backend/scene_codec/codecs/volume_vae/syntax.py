@@ -31,11 +31,17 @@ from scene_codec.codecs.volume_parts.grid_description import (
     restored_metadata,
     write_header,
 )
+from scene_codec.codecs.volume_vae.slabs import slab_shape
 from scene_codec.entropy.byte_fields import ByteReader, varint
 from scene_codec.errors import CorruptFileError
+from scene_codec.volumes.blocks import BLOCK_SIDE, block_counts
 from scene_codec.volumes.volume import MAX_CHANNELS, VolumeGrid, VolumeObject
 
 PAYLOAD_VERSION = 1
+
+MAX_SLAB_VOXELS = 1 << 24
+MAX_LAYER_VOXELS = 1 << 28
+"""Of a slab of several layers of blocks, and of one; decoding has them in memory at once, a few times."""
 
 MODEL_REFERENCE = 1
 MODEL = 2
@@ -64,6 +70,19 @@ class ChannelHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, 
         return ChannelRange(self.low, self.high)
 
 
+class Quality(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What decoding reached when the file was written.
+
+    psnr : dB over the active voxels, against the largest range of the channels; None without any error
+    box_psnr : the same over all voxels of the box
+    max_error : largest error of a finite active voxel, in units of the values
+    """
+
+    psnr: float | None = None
+    box_psnr: float | None = None
+    max_error: float = 0.0
+
+
 class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One grid without its values.
 
@@ -74,6 +93,7 @@ class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, fo
     channels: Annotated[tuple[ChannelHeader, ...], msgspec.Meta(min_length=1, max_length=MAX_CHANNELS)]
     reverse: bool
     layers_at_once: int
+    quality: Quality = Quality()
 
 
 class VolumeHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -145,9 +165,24 @@ def _first_fault(header: VolumeHeader) -> str | None:
 def _fault_of_coding(grid: GridHeader) -> str | None:
     if len(grid.background) != len(grid.channels):
         return f"{len(grid.background)} background values for {len(grid.channels)} channels"
+    if grid.kind == "level set" and grid.value_type == "bool":
+        return "a level set of bool values"
+    fault = _fault_of_slabs(grid)
+    if fault is not None:
+        return fault
+    return next((fault for channel in grid.channels if (fault := _fault_of_channel(channel))), None)
+
+
+def _fault_of_slabs(grid: GridHeader) -> str | None:
     if grid.layers_at_once < 1:
         return "slabs without layers"
-    return next((fault for channel in grid.channels if (fault := _fault_of_channel(channel))), None)
+    _, count_y, count_z = block_counts(slab_shape(grid.shape, reverse=grid.reverse))
+    layer = BLOCK_SIDE**3 * count_y * count_z
+    if layer > MAX_LAYER_VOXELS:
+        return f"a layer of blocks has {layer} voxels, at most {MAX_LAYER_VOXELS} are possible"
+    if grid.layers_at_once > 1 and grid.layers_at_once * layer > MAX_SLAB_VOXELS:
+        return f"slabs of {grid.layers_at_once} layers of {layer} voxels"
+    return None
 
 
 def _fault_of_channel(channel: ChannelHeader) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scene_codec.codecs.volume_parts.grid_description import background_value
 from scene_codec.codecs.volume_wavelet.syntax import GridHeader
 from scene_codec.codecs.volume_wavelet.topology_coding import ACTIVE, INSIDE, OUTSIDE, States, TileClues
 from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
@@ -90,13 +91,7 @@ def inner_number(coding: ChannelCoding) -> np.float32:
 
 def outer_value(header: GridHeader, channel: int, dtype: np.dtype[np.generic]) -> Values:
     """Return the background as a value of a type; what does not fit is cut off."""
-    wide = np.asarray(header.background[channel], np.float64)
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype.name)
-        wide = np.nan_to_num(wide).clip(float(info.min), float(info.max))
-        return np.asarray(min(max(int(wide), int(info.min)), int(info.max))).astype(dtype)
-    with np.errstate(over="ignore"):
-        return wide.astype(dtype)
+    return background_value(header.background[channel], dtype)
 
 
 def set_inactive(values: Values, states: States, header: GridHeader, channel: int) -> None:
