@@ -8,13 +8,11 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from msgspec import to_builtins
 
 from scene_codec.bitstream import (
@@ -33,11 +31,11 @@ from scene_codec.codecs.contract import ContentSize, EncodeItem, JobContext, Sce
 from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
 from scene_codec.devices import resolve_device
 from scene_codec.errors import (
-    CorruptFileError,
     InvalidRequestError,
     UnsupportedVersionError,
 )
-from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
+from scene_codec.geometry.scene_object import SceneObject
+from scene_codec.object_decoding import decode_each
 from scene_codec.object_inputs import IDENTITY, EncodeInput, content_of, gather, originals, records_of
 from scene_codec.progress import Progress
 from scene_codec.reports import (
@@ -51,12 +49,11 @@ from scene_codec.reports import (
     SectionSummary,
 )
 from scene_codec.scaling.job_folders import job_folder
-from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
     import torch
 
-    from scene_codec.codecs.contract import Codec, CodedSet, ObjectDecoder
+    from scene_codec.codecs.contract import Codec, CodedSet
 
 
 @dataclass(frozen=True)
@@ -167,7 +164,7 @@ def decode(
     except BaseException:
         scene.close()
         raise
-    return _decode_each(scene, chosen, entries, resolve_device(device), progress or Progress(), failures)
+    return _decode_all(scene, chosen, entries, resolve_device(device), progress or Progress(), failures)
 
 
 def inspect(file: str | Path) -> FileSummary:
@@ -215,7 +212,7 @@ def _job(device: str, progress: Progress | None) -> Iterator[JobContext]:
         )
 
 
-def _decode_each(
+def _decode_all(
     scene: SceneFile,
     codec: Codec,
     entries: Sequence[ObjectEntry],
@@ -226,41 +223,7 @@ def _decode_each(
     """Decode the given objects of an open file and close it at the end."""
     with scene:
         shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
-        decoder = codec.decoder(shared, device)
-        originals = scene.objects
-        sources = [entry if entry.instance_of is None else originals[entry.instance_of] for entry in entries]
-        uses = Counter(source.name for source in sources)
-        decoded: dict[str, TriangleMesh | VolumeObject] = {}
-        for index, entry in enumerate(entries):
-            progress.update(index / len(entries), entry.name)
-            part = progress.part(index / len(entries), (index + 1) / len(entries), entry.name)
-            source = sources[index]
-            try:
-                if source.name not in decoded:
-                    decoded[source.name] = _decode_one(scene, decoder, source, part)
-            except CorruptFileError as problem:
-                if failures is None:
-                    raise CorruptFileError(f"Object {entry.name!r} cannot be decoded. {problem}") from problem
-                failures.append(ObjectFailure(name=entry.name, reason=str(problem)))
-                continue
-            content = decoded[source.name]
-            uses[source.name] -= 1
-            if not uses[source.name]:
-                del decoded[source.name]
-            transform = np.array(entry.transform or IDENTITY, dtype=np.float64).reshape(4, 4)
-            if isinstance(content, VolumeObject):
-                yield replace(content, name=entry.name, transform=transform, host=entry.host)
-            else:
-                yield SceneObject(entry.name, content, transform, entry.host)
-        progress.update(1.0)
-
-
-def _decode_one(
-    scene: SceneFile, decoder: ObjectDecoder, entry: ObjectEntry, progress: Progress
-) -> TriangleMesh | VolumeObject:
-    """Return what an object is that is no instance. Raises `CorruptFileError`, `Cancelled`."""
-    sections = {section.kind: scene.read_object(entry.name, section.kind) for section in entry.sections}
-    return decoder.decode(sections, progress)
+        yield from decode_each(scene, codec.decoder(shared, device), entries, progress, failures)
 
 
 def _codec_of(scene: SceneFile) -> Codec:

@@ -21,6 +21,7 @@ from scene_codec.geometry.mesh_files import load_scene_objects
 from scene_codec.geometry.object_names import unique_names
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.reports import ObjectFailure
+from scene_codec.volumes.frame_names import in_frame_order
 from scene_codec.volumes.volume_file_search import find_volume_files
 from scene_codec.volumes.volume_files import READABLE_SUFFIXES as VOLUME_SUFFIXES
 from scene_codec.volumes.volume_files import volume_name, volume_suffix
@@ -64,6 +65,8 @@ def gather(
                     objects += load_scene_objects(path)
                 except UnsupportedSceneError as problem:
                     failures.append(ObjectFailure(name=path.name, reason=str(problem)))
+    if content == "volume":
+        objects = in_frame_order(objects, lambda item: item.name)
     names = unique_names((item.name for item in objects), taken)
     named = [
         item if item.name == name else replace(item, name=name)

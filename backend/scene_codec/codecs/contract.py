@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -92,6 +92,22 @@ class ObjectDecoder(Protocol):
 
         Raises `CorruptFileError`, `Cancelled`.
         """
+
+
+@runtime_checkable
+class FrameDecoder(ObjectDecoder, Protocol):
+    """A decoder of volumes of which some need the frame before them."""
+
+    def needed_frame(self, sections: Mapping[int, bytes]) -> str:
+        """Return the name of the object that must be decoded first; "" when there is none.
+
+        Raises `CorruptFileError`.
+        """
+
+    def decode_frame(
+        self, sections: Mapping[int, bytes], previous: VolumeObject | None, progress: Progress
+    ) -> VolumeObject:
+        """Return a volume, as `decode` does, with the frame before that it needs."""
 
 
 class Codec(Protocol):

@@ -78,6 +78,14 @@ def native(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return converted
 
 
+def copied(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return a copy in C order; of a large array, in a temporary file. Raises as `storage` does."""
+    copy = storage(values.shape, values.dtype)
+    for source, target in zip(ordered_slabs(values), ordered_slabs(copy), strict=True):
+        target[...] = source
+    return copy
+
+
 def read_into(stream: BinaryIO, values: NDArray[np.generic]) -> bool:
     """Fill a C-ordered array with the next bytes of a stream; False when the stream ends too early."""
     target = values.reshape(-1).view(np.uint8).data

@@ -25,7 +25,6 @@ from scene_codec.volumes.volume import VolumeObject
 if TYPE_CHECKING:
     import torch
 
-    from scene_codec.bitstream import Section
     from scene_codec.codecs.contract import CodedSet, EncodeItem, JobContext
     from scene_codec.progress import Progress
 
@@ -62,16 +61,16 @@ class VolumeWaveletCodec:
     def encode(
         self, objects: Sequence[EncodeItem], settings: msgspec.Struct, context: JobContext
     ) -> CodedSet:
-        """Code volumes one by one. Raises `UnsupportedSceneError` when none could be, `Cancelled`."""
+        """Code volumes one by one, frames with the help of those before.
+
+        Raises `UnsupportedSceneError` when none could be, `Cancelled`.
+        """
         from scene_codec.codecs.volume_parts.volume_series import code_each
-        from scene_codec.codecs.volume_wavelet.encoder import encode_volume
+        from scene_codec.codecs.volume_wavelet.sequence_encoding import SequenceEncoder
 
         assert isinstance(settings, VolumeWaveletSettings)
-
-        def encode(volume: VolumeObject, progress: Progress) -> tuple[Section, ...]:
-            return encode_volume(volume, settings, progress)
-
-        return code_each(objects, (), encode, context.progress)
+        encoder = SequenceEncoder([item.name for item in objects], settings)
+        return code_each(objects, (), encoder.encode, context.progress)
 
     def add(
         self,
@@ -109,14 +108,26 @@ def _grid_details(grid: syntax.GridHeader) -> dict[str, Any]:
 
 
 class VolumeWaveletDecoder:
-    """Decodes the volumes of one file, any one without the others."""
+    """Decodes the volumes of one file, any one with the few frames that it needs."""
 
     def decode(self, sections: Mapping[int, bytes], progress: Progress) -> VolumeObject:
         """Return a volume. Raises `CorruptFileError`, `Cancelled`."""
+        return self.decode_frame(sections, None, progress)
+
+    def needed_frame(self, sections: Mapping[int, bytes]) -> str:
+        """Return the name of the frame before, when it is needed. Raises `CorruptFileError`."""
+        from scene_codec.codecs.volume_wavelet.decoder import needed_frame
+
+        return needed_frame(sections)
+
+    def decode_frame(
+        self, sections: Mapping[int, bytes], previous: VolumeObject | None, progress: Progress
+    ) -> VolumeObject:
+        """Return a volume that may need the frame before. Raises `CorruptFileError`, `Cancelled`."""
         from scene_codec.codecs.volume_wavelet.decoder import decode_volume
 
         try:
-            return decode_volume(sections, progress)
+            return decode_volume(sections, progress, previous)
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             # Numbers that only a hostile writer puts together, each of them allowed.
             raise CorruptFileError(f"The volume's parts do not fit together: {error}.") from error

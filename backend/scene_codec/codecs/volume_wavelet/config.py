@@ -49,6 +49,11 @@ class VolumeWaveletSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     """Side of the boxes that are coded apart, in voxels. Small ones are decoded faster where only a part of
     a volume is wanted, large ones make smaller files."""
 
+    keyframes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 8
+    """Of numbered frames (smoke_0001, smoke_0002, ...), every how many one stands alone; the others are coded
+    with the help of the frame before. 1: all stand alone. Large numbers make smaller files, and a single
+    frame slower to decode."""
+
 
 PRESETS: dict[str, tuple[str, VolumeWaveletSettings]] = {
     "balanced": ("45 dB: no difference to be seen in renderings", VolumeWaveletSettings(psnr=45.0)),

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
 from scene_codec.bitstream import Section
 from scene_codec.codecs.volume_parts.grid_description import check_grid, description_of
 from scene_codec.codecs.volume_wavelet.config import VolumeWaveletSettings, check_settings
+from scene_codec.codecs.volume_wavelet.decoder import VolumeReader
 from scene_codec.codecs.volume_wavelet.grid_source import GridSource, SourceTile
 from scene_codec.codecs.volume_wavelet.grid_tables import GridTables
 from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
+from scene_codec.codecs.volume_wavelet.prediction_search import WORTHWHILE, Known, best_predictor
+from scene_codec.codecs.volume_wavelet.prediction_syntax import (
+    GridOf,
+    GridPrediction,
+    Prediction,
+    needs_previous,
+    write_prediction,
+)
 from scene_codec.codecs.volume_wavelet.prior import NEWEST_PRIOR, published_prior
 from scene_codec.codecs.volume_wavelet.rate_search import (
     TOLERANCE_DB,
@@ -30,6 +40,7 @@ from scene_codec.codecs.volume_wavelet.reached_quality import quality_of
 from scene_codec.codecs.volume_wavelet.residual_coding import largest_bound, suits_steps
 from scene_codec.codecs.volume_wavelet.size_search import encode_to_size
 from scene_codec.codecs.volume_wavelet.syntax import (
+    PREDICTION,
     TABLES,
     VOLUME,
     ChannelHeader,
@@ -65,13 +76,18 @@ class CodedGrid:
     header: GridHeader
     tables: GridTables
     streams: GridStreams
+    prediction: GridPrediction | None
 
 
 def encode_volume(
-    volume: VolumeObject, settings: VolumeWaveletSettings, progress: Progress
+    volume: VolumeObject,
+    settings: VolumeWaveletSettings,
+    progress: Progress,
+    previous: VolumeObject | None = None,
 ) -> tuple[Section, ...]:
     """Return the sections of one volume.
 
+    previous : the frame before as it is decoded; the sections may need it
     Values may be memory maps larger than memory. Raises `UnsupportedSceneError` naming the grid and the
     reason, `InvalidRequestError` for settings that contradict each other, `Cancelled`.
     """
@@ -79,21 +95,37 @@ def encode_volume(
     for grid in volume.grids:
         check_grid(grid)
     if settings.target_size is not None:
-        return encode_to_size(volume, settings, encode_volume, progress)
-    return _sections(volume, _encode_grids(volume, settings, progress))
-
-
-def _encode_grids(
-    volume: VolumeObject, settings: VolumeWaveletSettings, progress: Progress
-) -> list[CodedGrid]:
-    coded = []
+        return encode_to_size(volume, settings, partial(encode_volume, previous=previous), progress)
+    coded: list[CodedGrid] = []
+    known = Known(volume.grids, _DecodedGrids(volume, coded, previous), previous)
     for index, grid in enumerate(volume.grids):
         part = progress.part(index / len(volume.grids), (index + 1) / len(volume.grids), grid.name)
-        coded.append(_encode_grid(volume.grids, index, settings, part))
-    return coded
+        coded.append(_encode_grid(known, index, settings, part))
+    return _sections(volume, coded, previous)
 
 
-def _sections(volume: VolumeObject, coded: Sequence[CodedGrid]) -> tuple[Section, ...]:
+class _DecodedGrids:
+    """The grids of a volume that are coded so far, decoded when they are asked for."""
+
+    def __init__(
+        self, volume: VolumeObject, coded: Sequence[CodedGrid], previous: VolumeObject | None
+    ) -> None:
+        self._volume, self._coded, self._previous = volume, coded, previous
+        self._found: dict[int, VolumeGrid] = {}
+
+    def __call__(self, number: int) -> VolumeGrid:
+        if number not in self._found:
+            sections = _sections(self._volume, self._coded, self._previous)
+            reader = VolumeReader({own.kind: own.payload for own in sections}, self._previous)
+            for other, grid in self._found.items():
+                reader.know(other, grid)
+            self._found[number] = reader.grid(number, Progress())
+        return self._found[number]
+
+
+def _sections(
+    volume: VolumeObject, coded: Sequence[CodedGrid], previous: VolumeObject | None
+) -> tuple[Section, ...]:
     header = VolumeHeader(
         file_format=volume.file_format,
         metadata=dict(volume.metadata),
@@ -104,21 +136,28 @@ def _sections(volume: VolumeObject, coded: Sequence[CodedGrid]) -> tuple[Section
         Section(TABLES, b"".join(grid.tables.to_bytes() for grid in coded)),
     ]
     streams = write_streams([grid.header for grid in coded], [grid.streams for grid in coded])
-    return (*sections, *(Section(kind, data) for kind, data in streams.items()))
+    sections += [Section(kind, data) for kind, data in streams.items()]
+    predictions = tuple(grid.prediction for grid in coded)
+    if any(own is not None for own in predictions):
+        needed = previous is not None and any(own is not None and needs_previous(own) for own in predictions)
+        name = previous.name if needed and previous is not None else ""
+        sections.append(Section(PREDICTION, write_prediction(Prediction(previous=name, grids=predictions))))
+    return tuple(sections)
 
 
-def _encode_grid(
-    grids: Sequence[VolumeGrid], number: int, settings: VolumeWaveletSettings, progress: Progress
-) -> CodedGrid:
+def _encode_grid(known: Known, number: int, settings: VolumeWaveletSettings, progress: Progress) -> CodedGrid:
     """Return a grid of a volume, coded."""
+    grids = known.grids
     if grids[number].kind == "level set" and grids[number].values.dtype.kind == "b":
         raise UnsupportedSceneError(f"Grid '{grids[number].name}' is a level set of bool values.")
     reference = -1 if settings.topology == "tolerant" else best_reference(grids, number)
-    source = GridSource(grids[number], settings.tile, grids[reference] if reference >= 0 else None)
+    clue = None if reference >= 0 or settings.topology == "tolerant" else known.clue(number)
+    source = GridSource(grids[number], settings.tile, grids[reference] if reference >= 0 else clue)
+    task = _Task(source, known, number, clue is not None)
     wanted = settings
     for attempt in range(_ATTEMPTS):
         share = progress.part(1.0 - 2.0**-attempt, 1.0 - 2.0 ** -(attempt + 1), source.grid.name)
-        coded = _encoded_once(source, _header_of(source, settings, reference), wanted, share)
+        coded = _encoded_once(task, _header_of(source, settings, reference), wanted, share)
         reached = coded.header.quality.psnr
         if settings.psnr is None or wanted.psnr is None or reached is None:
             break
@@ -130,22 +169,62 @@ def _encode_grid(
     return coded
 
 
+@dataclass(frozen=True)
+class _Task:
+    """One grid that is to be coded.
+
+    clue : whether the active voxels of the frame before help with its own
+    """
+
+    source: GridSource
+    known: Known
+    number: int
+    clue: bool
+
+    def prediction_of(self, plan: Plan) -> GridPrediction | None:
+        """Return what the file must say of a plan's predictor."""
+        if plan.predictor is not None and plan.header.has_coefficients:
+            own = plan.predictor.prediction
+            return msgspec.structs.replace(own, topology=self.clue and own.source.previous)
+        if not self.clue:
+            return None
+        source = GridOf(previous=True, number=self.known.earlier_self(self.number))
+        return GridPrediction(source=source, motion=None, gains=(), topology=True)
+
+
 def _encoded_once(
-    source: GridSource, header: GridHeader, settings: VolumeWaveletSettings, progress: Progress
+    task: _Task, header: GridHeader, settings: VolumeWaveletSettings, progress: Progress
 ) -> CodedGrid:
     """Return a grid coded as its sample suggests."""
     best: Drafted | None = None
     for fill in (False, True):
         plan = Plan(header, published_prior(NEWEST_PRIOR), fill=fill)
-        sample = sample_of(source, plan)
+        sample = sample_of(task.source, plan)
         if fill and (header.topology == "tolerant" or not any(_has_gaps(tile.source) for tile in sample)):
             break
         found = _searched(plan, sample, settings)
+        filled = sample
         if best is None or found.size < best.size:
             best = found
         progress.check_cancelled()
     assert best is not None
-    return _completed(source, best, progress)
+    if best.plan.header.has_coefficients:
+        best = _predicted(task, best, filled, settings)
+        progress.check_cancelled()
+    return _completed(task, best, progress)
+
+
+def _predicted(
+    task: _Task, plain: Drafted, sample: list[SampleTile], settings: VolumeWaveletSettings
+) -> Drafted:
+    """Return the sample coded with what predicts the grid, if that takes fewer bytes."""
+    predictor = best_predictor(task.known, task.number, plain.plan, sample)
+    if predictor is None or (task.clue and not predictor.prediction.source.previous):
+        return plain
+    fill = any(_has_gaps(tile.source) for tile in sample) and plain.plan.header.topology != "tolerant"
+    plan = replace(plain.plan, fill=fill, predictor=predictor)
+    found = _searched(plan, sample_of(task.source, plan), settings)
+    return found if found.size < WORTHWHILE * plain.size else plain
 
 
 def _has_gaps(tile: SourceTile) -> bool:
@@ -201,9 +280,9 @@ def _topology_of(source: GridSource, settings: VolumeWaveletSettings) -> Topolog
     return "exact" if constant else settings.topology
 
 
-def _completed(source: GridSource, draft: Drafted, progress: Progress) -> CodedGrid:
+def _completed(task: _Task, draft: Drafted, progress: Progress) -> CodedGrid:
     """Return a grid coded with the plan and the tables of its sample."""
-    plan = draft.plan
+    plan, source = draft.plan, task.source
 
     def coded(number: int) -> TileResult:
         if number in draft.results:
@@ -216,4 +295,5 @@ def _completed(source: GridSource, draft: Drafted, progress: Progress) -> CodedG
         results.append(result)
         progress.update(len(results) / len(source.boxes))
     header = msgspec.structs.replace(plan.header, quality=quality_of(result.errors for result in results))
-    return CodedGrid(header, draft.tables, GridStreams([result.streams for result in results]))
+    streams = GridStreams([result.streams for result in results])
+    return CodedGrid(header, draft.tables, streams, task.prediction_of(plan))

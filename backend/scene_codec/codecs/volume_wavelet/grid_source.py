@@ -47,13 +47,20 @@ class SourceTile:
             return self.active if finite is None else finite
         return self.active & finite
 
-    def numbers(self, channel: int, coding: ChannelCoding, *, fill: bool) -> FloatArray:
+    def numbers(
+        self, channel: int, coding: ChannelCoding, *, fill: bool, less: FloatArray | None = None
+    ) -> FloatArray:
         """Return a channel as numbers for the wavelet.
 
         fill : make up smooth values for voxels that do not matter, in place of the background
+        less : what is predicted, to be taken off
         """
         numbers = coding.normalised(self.values[channel])
         cared = self.cared_for(channel)
+        if less is not None:
+            numbers -= less
+            if cared is not None and not fill:
+                numbers[~cared] = 0.0
         if cared is None:
             return numbers
         if fill:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import msgspec
@@ -17,6 +17,7 @@ from scene_codec.codecs.volume_wavelet.quantiser import fitted_offsets
 from scene_codec.codecs.volume_wavelet.reached_quality import TileErrors, psnr, tile_errors
 from scene_codec.codecs.volume_wavelet.tile_encoding import (
     Plan,
+    TileBands,
     TileResult,
     draft_of,
     finished,
@@ -26,7 +27,6 @@ from scene_codec.codecs.volume_wavelet.tile_encoding import (
 )
 from scene_codec.codecs.volume_wavelet.tile_voxels import set_inactive, tolerant_states
 from scene_codec.codecs.volume_wavelet.tiles import box_shape
-from scene_codec.volumes.lifting_wavelet import Subbands
 
 MOST_TILES = 8
 MOST_VOXELS = 1 << 24
@@ -47,7 +47,7 @@ class SampleTile:
 
     number: int
     source: SourceTile
-    bands: list[Subbands]
+    bands: TileBands
 
 
 def sample_boxes(source: GridSource) -> list[int]:
@@ -63,19 +63,19 @@ def sample_boxes(source: GridSource) -> list[int]:
 def with_step(plan: Plan, step: float) -> Plan:
     """Return a plan with another step and reconstruction offsets to be fitted."""
     header = msgspec.structs.replace(plan.header, step=step, offsets=(0, 0))
-    return Plan(header, plan.prior, plan.fill)
+    return replace(plan, header=header)
 
 
 def with_fitted_offsets(plan: Plan, sample: list[SampleTile]) -> Plan:
     """Return a plan with the reconstruction offsets that suit a sample."""
     found = [
-        fitted_offsets([tile.bands[channel] for tile in sample], coding.quantiser)
+        fitted_offsets([tile.bands.coded[channel] for tile in sample], coding.quantiser)
         for channel, coding in enumerate(plan.codings)
         if not coding.value_range.constant
     ]
     ones, more = (round(sum(pair[slot] for pair in found) / max(len(found), 1)) for slot in (0, 1))
     header = msgspec.structs.replace(plan.header, offsets=(ones, more))
-    return Plan(header, plan.prior, plan.fill)
+    return replace(plan, header=header)
 
 
 def sample_psnr(plan: Plan, sample: list[SampleTile]) -> float:
@@ -187,7 +187,7 @@ def draft_of_least_bytes(plan: Plan, sample: list[SampleTile]) -> Drafted:
     Where storing the values takes fewer bytes than any step, they are stored.
     """
     few = _few(sample)
-    plain = Plan(msgspec.structs.replace(plan.header, residual="stored", bound=0.0), plan.prior, plan.fill)
+    plain = replace(plan, header=msgspec.structs.replace(plan.header, residual="stored", bound=0.0))
     best = drafted(plain, few)
     if plan.header.constant:
         return _completed(min(best, drafted(plan, few), key=_size), few, sample)

@@ -9,8 +9,10 @@
 | 20 TOPOLOGY | object | for each grid with a mask and each tile: which voxels are active |
 | 21 RESIDUALS | object | for each grid, tile and channel: what is added to the decoded values |
 | 22 EXCEPTIONS | object | for each grid, tile and channel: values stored as they are, and where |
+| 23 PREDICTION | object | MessagePack array: from which other grids the coefficients are predicted |
 
-Streams lie one behind the other. A tile is decoded from its own streams and the tables alone.
+Streams lie one behind the other. A tile is decoded from its own streams and the tables alone, and
+from decoded tiles of other grids where it is predicted.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ VALUES = 19
 TOPOLOGY = 20
 RESIDUALS = 21
 EXCEPTIONS = 22
+PREDICTION = 23
 
 OBJECT_LABELS = {
     VOLUME: "grids",
@@ -57,6 +60,7 @@ OBJECT_LABELS = {
     TOPOLOGY: "active voxels",
     RESIDUALS: "residuals",
     EXCEPTIONS: "exceptional values",
+    PREDICTION: "prediction",
 }
 
 LEVELS = 5

@@ -12,12 +12,14 @@ from scene_codec.codecs.volume_parts.channel_range import encode_exceptions, res
 from scene_codec.codecs.volume_wavelet.exact_values import Corrector, corrector_of
 from scene_codec.codecs.volume_wavelet.grid_source import SourceTile
 from scene_codec.codecs.volume_wavelet.grid_tables import CORRECTED, GridTables
+from scene_codec.codecs.volume_wavelet.prediction import Predictor
 from scene_codec.codecs.volume_wavelet.prior import Prior
 from scene_codec.codecs.volume_wavelet.reached_quality import TileErrors, tile_errors
 from scene_codec.codecs.volume_wavelet.residual_coding import CONTEXTS as RESIDUAL_CONTEXTS
 from scene_codec.codecs.volume_wavelet.syntax import LEVELS, GridHeader
 from scene_codec.codecs.volume_wavelet.tile_coding import CONTEXTS, TileSymbols, collect_pieces
 from scene_codec.codecs.volume_wavelet.tile_voxels import clues_of, set_inactive, states_of, tolerant_states
+from scene_codec.codecs.volume_wavelet.tiles import box_shape, lattice_corner
 from scene_codec.codecs.volume_wavelet.topology_coding import (
     ACTIVE,
     States,
@@ -28,8 +30,8 @@ from scene_codec.codecs.volume_wavelet.topology_coding import (
 from scene_codec.codecs.volume_wavelet.value_coding import (
     ChannelCoding,
     channel_codings,
-    dequantised,
     is_zero,
+    numbers_of,
 )
 from scene_codec.entropy.context_tables import (
     Piece,
@@ -38,7 +40,7 @@ from scene_codec.entropy.context_tables import (
     fit_context_tables,
     with_mark,
 )
-from scene_codec.volumes.lifting_wavelet import FloatArray, Subbands, decompose
+from scene_codec.volumes.lifting_wavelet import FloatArray, Subbands, decompose, reconstruct
 
 Values = NDArray[np.generic]
 
@@ -48,11 +50,13 @@ class Plan:
     """Everything that decides how the tiles of a grid are coded.
 
     fill : whether inactive voxels take smooth values in place of the background
+    predictor : of the values, None where nothing predicts them
     """
 
     header: GridHeader
     prior: Prior
     fill: bool
+    predictor: Predictor | None = None
     codings: Sequence[ChannelCoding] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,12 +68,32 @@ class Plan:
         return max(0.5 * channel.high - 0.5 * channel.low for channel in self.header.channels)
 
 
-def transformed(tile: SourceTile, plan: Plan) -> list[Subbands]:
-    """Return the coefficients of each channel of a tile."""
-    return [
-        decompose(tile.numbers(channel, coding, fill=plan.fill), LEVELS)
-        for channel, coding in enumerate(plan.codings)
+@dataclass(frozen=True)
+class TileBands:
+    """The coefficients of each channel of a tile: what is coded, and what was taken off as predicted."""
+
+    coded: list[Subbands]
+    predicted: list[Subbands] | list[None]
+
+
+def transformed(tile: SourceTile, plan: Plan) -> TileBands:
+    """Return the coefficients of a tile."""
+    if plan.predictor is None:
+        return TileBands(
+            [
+                decompose(tile.numbers(channel, coding, fill=plan.fill), LEVELS)
+                for channel, coding in enumerate(plan.codings)
+            ],
+            [None for _ in plan.codings],
+        )
+    corner = lattice_corner(plan.header.corner, tile.box)
+    predicted = plan.predictor.bands(corner, box_shape(tile.box), plan.codings)
+    coded = [
+        # Taken off before gaps are filled: what lies in them need not be undone.
+        decompose(tile.numbers(channel, coding, fill=plan.fill, less=reconstruct(own)), LEVELS)
+        for channel, (coding, own) in enumerate(zip(plan.codings, predicted, strict=True))
     ]
+    return TileBands(coded, predicted)
 
 
 @dataclass(frozen=True)
@@ -81,13 +105,17 @@ class TileDraft:
     numbers: list[FloatArray]
 
 
-def draft_of(tile: SourceTile, bands: Sequence[Subbands], plan: Plan) -> TileDraft:
+def draft_of(tile: SourceTile, bands: TileBands, plan: Plan) -> TileDraft:
     """Return a tile quantised as planned."""
+    shape = box_shape(tile.box)
     if not plan.header.has_coefficients:
-        shape = tile.values[0].shape
         return TileDraft(tile, [], [np.zeros(shape, np.float32) for _ in plan.codings])
-    symbols = [coding.quantiser.symbols(own) for own, coding in zip(bands, plan.codings, strict=True)]
-    numbers = [dequantised(own, coding.quantiser) for own, coding in zip(symbols, plan.codings, strict=True)]
+    symbols = [coding.quantiser.symbols(own) for own, coding in zip(bands.coded, plan.codings, strict=True)]
+    numbers = [
+        # As a decoder does it: where nothing is coded and nothing predicted, there is no coefficient.
+        numbers_of(None if is_zero(own) else coding.quantiser.coefficients(own), predicted, shape)
+        for own, coding, predicted in zip(symbols, plan.codings, bands.predicted, strict=True)
+    ]
     return TileDraft(tile, symbols, numbers)
 
 

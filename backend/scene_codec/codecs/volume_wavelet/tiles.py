@@ -51,6 +51,12 @@ def box_shape(box: Box) -> Shape:
     return x, y, z
 
 
+def lattice_corner(corner: Shape, box: Box) -> Shape:
+    """Return the lattice index of a box's first voxel, in a grid whose first voxel is at `corner`."""
+    x, y, z = (own + side.start for own, side in zip(corner, box, strict=True))
+    return x, y, z
+
+
 def filled_smoothly(values: FloatArray, known: NDArray[np.bool_]) -> FloatArray:
     """Return values of which the unknown ones are replaced by something smooth that goes on from the others.
 

@@ -44,28 +44,44 @@ def best_reference(grids: Sequence[VolumeGrid], number: int) -> int:
     grid = grids[number]
     if grid.active is None or not grid.active.any():
         return -1
-    own = int(np.count_nonzero(grid.active))
-    least = min(own, grid.active.size - own)
-    best, chosen = least // 2, -1
+    best, chosen = _worthwhile(grid.active), -1
     for index, other in enumerate(grids[:number]):
         if other.active is None or 0 in other.shape:
             continue
-        differences = sum(
-            int(np.count_nonzero((_states_in(other, grid, slab) == ACTIVE) != grid.active[slab]))
-            for slab in _slabs(grid)
-        )
-        if differences < best:
-            best, chosen = differences, index
+        found = _differences(grid.active, grid.corner, other)
+        if found < best:
+            best, chosen = found, index
     return chosen
 
 
-def _slabs(grid: VolumeGrid) -> Iterator[Box]:
+def agrees(grid: VolumeGrid, other: VolumeGrid) -> bool:
+    """Return whether the active voxels of another grid tell much about those of a grid."""
+    if grid.active is None or other.active is None or not grid.active.any() or 0 in other.shape:
+        return False
+    return _differences(grid.active, grid.corner, other) < _worthwhile(grid.active)
+
+
+def _worthwhile(active: NDArray[np.bool_]) -> int:
+    """Return how many voxels must not be different for another grid to help."""
+    own = int(np.count_nonzero(active))
+    return min(own, active.size - own) // 2
+
+
+def _differences(active: NDArray[np.bool_], corner: Triple, other: VolumeGrid) -> int:
+    """Return how many voxels are active in one grid and not in the other, within the first one's box."""
+    assert other.active is not None
+    return sum(
+        int(
+            np.count_nonzero(
+                (reference_states(other.active, other.corner, slab, corner) == ACTIVE) != active[slab]
+            )
+        )
+        for slab in _slabs(active.shape)
+    )
+
+
+def _slabs(shape: tuple[int, ...]) -> Iterator[Box]:
     """Yield boxes of a few layers that cover a grid."""
-    x, y, z = grid.shape
+    x, y, z = shape
     for start in range(0, x, _LAYERS):
         yield slice(start, min(start + _LAYERS, x)), slice(0, y), slice(0, z)
-
-
-def _states_in(other: VolumeGrid, grid: VolumeGrid, box: Box) -> NDArray[np.uint8]:
-    assert other.active is not None
-    return reference_states(other.active, other.corner, box, grid.corner)

@@ -64,15 +64,29 @@ def channel_codings(header: GridHeader) -> list[ChannelCoding]:
     ]
 
 
-def decode_values(
+def decode_coefficients(
     data: bytes, shape: Shape, coding: ChannelCoding, prior: Prior, tables: ContextTables
-) -> FloatArray:
-    """Return the numbers of a tile's channel; an empty stream stands for zeros. Raises `CorruptFileError`."""
+) -> Subbands | None:
+    """Return the coefficients of a tile's channel; None for an empty stream, which stands for zeros.
+
+    Raises `CorruptFileError`.
+    """
     if not data:
-        return np.zeros(shape, np.float32)
+        return None
     levels = len(band_shapes(shape, LEVELS)[1])
-    symbols = decode_tile(data, shape, levels, prior, tables)
-    return reconstruct(coding.quantiser.coefficients(symbols))
+    return coding.quantiser.coefficients(decode_tile(data, shape, levels, prior, tables))
+
+
+def numbers_of(coded: Subbands | None, predicted: Subbands | None, shape: Shape) -> FloatArray:
+    """Return the numbers of a tile's channel from its coefficients, less the prediction, and that."""
+    if coded is not None and predicted is not None:
+        details = tuple(
+            {name: band + other[name] for name, band in own.items()}
+            for own, other in zip(coded.details, predicted.details, strict=True)
+        )
+        return reconstruct(Subbands(coded.base + predicted.base, details))
+    only = predicted if coded is None else coded
+    return np.zeros(shape, np.float32) if only is None else reconstruct(only)
 
 
 def is_zero(symbols: TileSymbols) -> bool:
@@ -80,9 +94,3 @@ def is_zero(symbols: TileSymbols) -> bool:
     return not symbols.base.any() and not any(
         band.any() for level in symbols.details for band in level.values()
     )
-
-
-def dequantised(symbols: TileSymbols, quantiser: Quantiser) -> FloatArray:
-    """Return what a decoder makes of symbols."""
-    bands: Subbands = quantiser.coefficients(symbols)
-    return reconstruct(bands)

@@ -1,0 +1,130 @@
+"""What a decoded grid says about the voxels of another one: its values there, or where they came from.
+
+Everything is one correctly rounded float32 operation after the other, so that it is the same everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_codec.codecs.volume_parts.grid_description import Triple
+from scene_codec.codecs.volume_wavelet.tiles import filled_smoothly
+from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
+from scene_codec.volumes.lifting_wavelet import FloatArray
+from scene_codec.volumes.volume import VolumeGrid
+
+REACH = 16
+"""Voxels do not come from farther away along any axis."""
+
+_Mask = NDArray[np.bool_]
+
+
+def reference_numbers(
+    grid: VolumeGrid,
+    codings: Sequence[ChannelCoding],
+    corner: Triple,
+    shape: Triple,
+    moved: FloatArray | None,
+) -> list[FloatArray]:
+    """Return the values of a grid in a box of the lattice as numbers of each channel's coding.
+
+    Gaps between known values are closed smoothly, except in level sets, which are known everywhere.
+
+    corner, shape : of the box
+    moved : (x, y, z, 3) how far the voxels have come, in voxels, at most `REACH`; None when they have not
+    """
+    reach = 0 if moved is None else REACH + 1
+    start = (corner[0] - reach, corner[1] - reach, corner[2] - reach)
+    wide = (shape[0] + 2 * reach, shape[1] + 2 * reach, shape[2] + 2 * reach)
+    known, overlap = _known(grid, start, wide), _overlap(grid, start, wide)
+    numbers = []
+    for channel, coding in enumerate(codings):
+        own = np.zeros(wide, np.float32)
+        if overlap is not None:
+            own[overlap[1]] = coding.normalised(_channel(grid, channel)[overlap[0]])
+        if grid.kind != "level set":
+            own = filled_smoothly(own, known)
+        numbers.append(own if moved is None else _interpolated(own, moved, reach))
+    return numbers
+
+
+def displacements(velocity: VolumeGrid, scale: float, corner: Triple, shape: Triple) -> FloatArray:
+    """Return how far the voxels of a box have come, (x, y, z, 3), in voxels; at most `REACH` along an axis.
+
+    velocity : three channels; of a staggered grid, values lie on the lower faces of voxels
+    """
+    staggered = velocity.kind == "staggered"
+    wide = (shape[0] + staggered, shape[1] + staggered, shape[2] + staggered)
+    known, overlap = _known(velocity, corner, wide), _overlap(velocity, corner, wide)
+    result = np.zeros((*shape, 3), np.float32)
+    x, y, z = shape
+    for axis in range(3):
+        speeds = np.zeros(wide, np.float32)
+        if overlap is not None:
+            with np.errstate(over="ignore"):
+                speeds[overlap[1]] = _channel(velocity, axis)[overlap[0]].astype(np.float32)
+        speeds[~np.isfinite(speeds)] = 0.0
+        speeds = filled_smoothly(speeds, known)
+        if staggered:
+            low = speeds[:x, :y, :z]
+            high = speeds[tuple(slice(int(other == axis), None) for other in range(3))][:x, :y, :z]
+            speeds = np.float32(0.5) * low + np.float32(0.5) * high
+        with np.errstate(over="ignore", invalid="ignore"):
+            own_way = speeds * np.float32(scale)
+        own_way[np.isnan(own_way)] = 0.0
+        result[..., axis] = np.clip(own_way, -REACH, REACH)
+    return result
+
+
+def _channel(grid: VolumeGrid, channel: int) -> NDArray[np.generic]:
+    """Return the values of a channel, (x, y, z)."""
+    own: NDArray[np.generic] = grid.values[..., channel] if grid.values.ndim == 4 else grid.values
+    return own
+
+
+def _overlap(grid: VolumeGrid, start: Triple, wide: Triple) -> tuple[tuple[slice, ...], ...] | None:
+    """Return where a box lies in a grid, and where that part lies in the box; None when it lies outside."""
+    inner, target = [], []
+    for first, length, begin, extent in zip(grid.corner, grid.shape, start, wide, strict=True):
+        low, high = max(begin, first), min(begin + extent, first + length)
+        if low >= high:
+            return None
+        inner.append(slice(low - first, high - first))
+        target.append(slice(low - begin, high - begin))
+    return tuple(inner), tuple(target)
+
+
+def _known(grid: VolumeGrid, start: Triple, wide: Triple) -> _Mask:
+    """Return which voxels of a box a grid has values for."""
+    known = np.zeros(wide, np.bool_)
+    overlap = _overlap(grid, start, wide)
+    if overlap is not None:
+        known[overlap[1]] = True if grid.active is None else grid.active[overlap[0]]
+    return known
+
+
+def _interpolated(numbers: FloatArray, moved: FloatArray, reach: int) -> FloatArray:
+    """Return numbers at the places that voxels have come from, between voxels linearly.
+
+    numbers : reaches `reach` voxels beyond the box of `moved` on every side
+    """
+    lower, share = [], []
+    for axis in range(3):
+        length = moved.shape[axis]
+        index = np.arange(reach, reach + length, dtype=np.float32)
+        place = index.reshape([-1 if other == axis else 1 for other in range(3)]) - moved[..., axis]
+        below = np.floor(place)
+        lower.append(below.astype(np.intp))
+        share.append(place - below)
+    result = np.zeros(moved.shape[:3], np.float32)
+    for offsets in product((0, 1), repeat=3):
+        first, second, third = (
+            part if offset else np.float32(1.0) - part for part, offset in zip(share, offsets, strict=True)
+        )
+        x, y, z = (own + offset for own, offset in zip(lower, offsets, strict=True))
+        result += first * second * third * numbers[x, y, z]
+    return result
