@@ -192,12 +192,12 @@ class _Errors:
         self._sums[1, where] += np.square(scaled).sum(axis=others)
 
     def content(self) -> Numbers:
-        """Return the variance within each slice, over all channels."""
+        """Return the deviation within each slice, over all channels."""
         across = max(self._pair.voxels // max(self._pair.shape[self._axis], 1), 1)
         mean, square = self._sums / across
         variance: Numbers = np.maximum(square - np.square(mean), 0.0).sum(axis=-1)
         variance[variance < 1e-12] = 0.0
-        return variance
+        return np.sqrt(variance)
 
     def psnr(self, squares: _Squares) -> float | None:
         """Return dB, None without any error."""

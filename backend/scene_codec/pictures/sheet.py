@@ -26,7 +26,7 @@ from scene_codec.pictures.slices import AXES, SliceImages, View
 SOFTWARE = "scene-codec compare"
 """What the pictures say of themselves, in PNG's field "Software"."""
 
-MARGIN, GAP, LABELS, SCALES = 18, 8, 84, 132
+MARGIN, GAP, LABELS, SCALES = 18, 8, 84, 148
 BAR_WIDTH = 16
 LEAST_WIDTH = 820
 PAPER, INK, FADED, RULE = (255, 255, 255), (28, 30, 34), (92, 96, 104), (205, 208, 214)
@@ -74,8 +74,16 @@ class GridBlock:
         if self.slices[0].original_surface is not None:
             reach = max(abs(self.low), abs(self.high))
             return values_scale(np.array([]), -reach, reach), of_errors
-        shown = [part.original if part.active is None else part.original[part.active] for part in self.slices]
-        return values_scale(np.concatenate([part.ravel() for part in shown]), self.low, self.high), of_errors
+        shown = np.concatenate(
+            [
+                part.original.ravel() if part.active is None else part.original[part.active]
+                for part in self.slices
+            ]
+        )
+        low, high = self.low, self.high
+        if not self.signed:  # lengths have a range of their own
+            low, high = 0.0, float(shown.max(where=np.isfinite(shown), initial=0.0))
+        return values_scale(shown, low, high), of_errors
 
 
 def draw_sheet(heading: Sequence[Line], blocks: Sequence[GridBlock]) -> bytes:
@@ -177,7 +185,7 @@ def _block_image(block: GridBlock, width: int) -> Image.Image:
         return words
     height, column = block.slices[0].difference.shape[0], _columns(block)
     # Words beside a row and the numbers of a scale need some room.
-    row = max(height, 64) + GAP
+    row = max(height, 84) + GAP
     top = words.height + _line_height(SMALL) + 4
     image = Image.new("RGB", (width, top + len(ROWS) * row), PAPER)
     image.paste(words, (0, 0))
@@ -197,7 +205,10 @@ def _block_image(block: GridBlock, width: int) -> Image.Image:
     right = left + len(block.slices) * (column + GAP) + 4
     if values is not None:
         _colour_bar(image, values, (right, top), 2 * row - GAP)
-    _colour_bar(image, errors, (right, top + 2 * row), row - GAP)
+    if any(part.difference.any() for part in block.slices):
+        _colour_bar(image, errors, (right, top + 2 * row), row - GAP)
+    else:
+        pen.text((right, top + 2 * row), "none here", FADED, _font(TEXT))
     return image
 
 
@@ -231,24 +242,29 @@ def _panels(part: SliceImages, values: ColourScale | None, errors: ColourScale) 
 def _colour_bar(image: Image.Image, scale: ColourScale, corner: tuple[int, int], height: int) -> None:
     """Draw a scale with numbers at its ends and in its middle."""
     x, y = corner
-    shades = np.linspace(scale.high, scale.low, height)[:, None].repeat(BAR_WIDTH, axis=1)
-    image.paste(Image.fromarray(scale(shades)), (x, y))
+    share = np.linspace(1.0, 0.0, height)[:, None].repeat(BAR_WIDTH, axis=1)
+    image.paste(Image.fromarray(scale(share * scale.high + (1.0 - share) * scale.low)), (x, y))
     pen = ImageDraw.Draw(image)
     pen.rectangle([(x - 1, y - 1), (x + BAR_WIDTH, y + height)], outline=RULE)
     middle = 0.5 * scale.low + 0.5 * scale.high
     marks = [
-        (y, f"{number(scale.high)}{' and more' if scale.above else ''}", "la"),
-        (y + height // 2, number(middle), "lm"),
-        (y + height, f"{number(scale.low)}{' and less' if scale.below else ''}", "ld"),
+        (y, f"{_mark(scale, scale.high)}{' and more' if scale.above else ''}", "la"),
+        (y + height // 2, _mark(scale, middle), "lm"),
+        (y + height, f"{_mark(scale, scale.low)}{' and less' if scale.below else ''}", "ld"),
     ]
     for height_of_text, text, anchor in marks:
         pen.text((x + BAR_WIDTH + 6, height_of_text), text, INK, _font(SMALL), anchor=anchor)
 
 
+def _mark(scale: ColourScale, value: float) -> str:
+    """Return a number at a scale; what is small beside the scale's length is zero."""
+    return number(value if abs(value) > 0.001 * (0.5 * scale.high - 0.5 * scale.low) else 0.0)
+
+
 def number(value: float) -> str:
-    """Return a number of three digits or so; large whole numbers in full."""
-    if value == round(value) and abs(value) < 1e6:
-        return f"{value:.0f}"
+    """Return a number of three digits or so; whole ones and those from 1000 on in full."""
+    if abs(value) < 1e7 and (value == round(value) or abs(value) >= 1000.0):
+        return f"{value:,.0f}"
     return f"{value:.3g}"
 
 

@@ -129,7 +129,10 @@ def slice_images(pair: GridPair, view: View, index: int, longest: int) -> SliceI
 
 
 def image_size(pair: GridPair, view: View, longest: int) -> tuple[int, int]:
-    """Return height and width of the pictures of slices, in pixels, in the proportions of object space."""
+    """Return height and width of the pictures of slices, in pixels, in the proportions of object space.
+
+    Slices that would be thinner than `THINNEST` are drawn thicker.
+    """
     lengths = np.linalg.norm(pair.original.to_object[:3, :3], axis=0)
     horizontal, vertical = view.across
     steps = np.array([lengths[vertical], lengths[horizontal]], np.float64)
