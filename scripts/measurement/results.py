@@ -55,6 +55,7 @@ MEASURES = {
     "encode_cpu_seconds": "encode CPU s",
     "decode_cpu_seconds": "decode CPU s",
     "decoded_per_second": "voxels / CPU s",
+    "voxels": "voxels",
     "encoded_per_second": "encoded voxels / s",
     "restored_per_second": "decoded voxels / s",
     "process_seconds": "whole command s",
