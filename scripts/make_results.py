@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from draw_rate_curves import FIGURES, PICTURE, is_current, refresh
 from measurement.provenance import CHECKOUT
 from measurement.results import DIGITS, DISTANCES, MEASURES, MEDIANS, RESULTS
 
@@ -58,6 +59,9 @@ TABLES = {
 }
 """Tables in the order of the document; others follow under their own name."""
 
+CURVES = "volume-rates"
+"""The table whose points are drawn, see `draw_rate_curves`."""
+
 
 def main() -> int:
     """Write or check the document; returns the exit status."""
@@ -67,11 +71,16 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, compare")
     options = parser.parse_args()
     text = document(load(RESULTS))
+    figures, picture = RESULTS / FIGURES.name, DOCUMENT.parent / "pictures" / PICTURE.name
     if options.check:
         same = DOCUMENT.exists() and DOCUMENT.read_text(encoding="utf-8") == text
+        same = same and (not figures.exists() or is_current(figures, picture))
         if not same:
-            print("docs/RESULTS.md does not fit docs/results/*.json; run: python scripts/make_results.py")
+            print("docs/RESULTS.md or its picture does not fit docs/results/*.json; run: "
+                  "python scripts/make_results.py")  # fmt: skip
         return 0 if same else 1
+    if figures.exists():
+        refresh(figures, picture)
     DOCUMENT.write_text(text, encoding="utf-8")
     print(DOCUMENT)
     return 0
@@ -103,6 +112,8 @@ def section(name: str, parts: list[dict[str, Any]]) -> str:
     rows = [(row, "quoted" in part) for part in ordered for row in part["rows"]]
     columns = [field for field in MEASURES if any(row.get(field) not in (None, []) for row, _ in rows)]
     lines = [f"## {TABLES.get(name, name)}", ""]
+    if name == CURVES:
+        lines += [f"![Bits a voxel and PSNR of every codec and volume](pictures/{PICTURE.name})", ""]
     lines.append("| | " + " | ".join(MEASURES[field] for field in columns) + " |")
     lines.append("|---|" + "---:|" * len(columns))
     for row, quoted in rows:
