@@ -15,6 +15,7 @@ FOLDER = Path(__file__).parent
 ADDON = FOLDER.parents[1] / "blender_addon"
 SERVICE = FOLDER / "serve_tiny.py"
 TIMEOUT_S = 60
+GREETING = {"protocol": protocol.PROTOCOL_VERSION, "addon_version": "0"}
 
 
 @pytest.fixture
@@ -283,7 +284,7 @@ def raw(log_path):
 
 def test_nothing_is_answered_before_the_greeting(raw):
     assert raw.ask("a", "list_codecs", {})["error"]["data"]["code"] == "no-handshake"
-    assert raw.ask("b", "hello", {"protocol": 1, "addon_version": "0"})["result"]["codecs"] == ["tiny"]
+    assert raw.ask("b", "hello", GREETING)["result"]["codecs"] == ["tiny"]
 
 
 @pytest.mark.parametrize(
@@ -302,17 +303,17 @@ def test_a_bad_line_is_refused_and_the_next_one_is_read(raw, line):
     answer = raw.receive()
     assert answer["id"] is None
     assert answer["error"]["data"]["code"] in ("parse-error", "bad-message")
-    assert "result" in raw.ask(1, "hello", {"protocol": 1, "addon_version": "0"})
+    assert "result" in raw.ask(1, "hello", GREETING)
 
 
 def test_a_line_without_end_is_skipped_whole(raw):
     raw.send(b"x" * (protocol.MAX_LINE_BYTES + 1000) + b"\n")
     assert raw.receive()["error"]["data"]["code"] == "bad-message"
-    assert "result" in raw.ask(1, "hello", {"protocol": 1, "addon_version": "0"})
+    assert "result" in raw.ask(1, "hello", GREETING)
 
 
 def test_an_id_in_use_is_refused_and_its_job_goes_on(raw, tmp_path, wait_for):
-    raw.ask(1, "hello", {"protocol": 1, "addon_version": "0"})
+    raw.ask(1, "hello", GREETING)
     marker = tmp_path / "marker"
     raw.send(protocol.encode_message(protocol.request("x", "ignore_cancel", {"marker": str(marker)})))
     wait_for(marker.exists)
@@ -322,11 +323,11 @@ def test_an_id_in_use_is_refused_and_its_job_goes_on(raw, tmp_path, wait_for):
 def test_notifications_and_answers_from_the_host_are_left_aside(raw):
     raw.send(protocol.encode_message(protocol.notification("hello", {})))
     raw.send(protocol.encode_message(protocol.result_answer(5, "what?")))
-    assert "result" in raw.ask(1, "hello", {"protocol": 1, "addon_version": "0"})
+    assert "result" in raw.ask(1, "hello", GREETING)
 
 
 def test_shutdown_is_answered_and_cancels_the_running_job(raw, tmp_path, wait_for):
-    raw.ask(1, "hello", {"protocol": 1, "addon_version": "0"})
+    raw.ask(1, "hello", GREETING)
     marker = tmp_path / "marker"
     raw.send(protocol.encode_message(protocol.request(2, "wait_for_cancel", {"marker": str(marker)})))
     wait_for(marker.exists)

@@ -20,23 +20,30 @@ Methods and their parameters (every parameter object is checked strictly, unknow
     hello        {"protocol": int, "addon_version": str}
                  -> {"protocol", "version", "pid", "python", "torch", "log": path,
                      "devices": [{"id", "name", "memory_bytes"}],
-                     "codecs": [{"name", "summary", "default_preset", "presets": {name: text}}]}
-    encode       {"objects": [OBJECT], "output": path, "codec": str = "mesh-necgs", "preset": str | null,
-                  "settings": {field: value} | null, "device": str = "auto"} -> encode report
+                     "codecs": [{"name", "content": "mesh" | "volume", "summary", "default_preset",
+                                 "presets": {name: text}}]}
+    encode       {"objects": [OBJECT], "output": path, "codec": str | null, "preset": str | null,
+                  "settings": {field: value} | null, "device": str = "auto"} -> encode report;
+                 codec null: the default one of what the objects are, all meshes or all volumes
     add          {"file": path, "objects": [OBJECT], "output": path | null, "device": str = "auto"}
                  -> encode report
-    decode       {"file": path, "only": [name] | null, "folder": existing folder, "device": str = "auto"}
-                 -> {"objects": [OBJECT], "failures": [{"name", "reason"}]}
+    decode       {"file": path, "only": [name] | null, "folder": existing folder for arrays,
+                  "volume_folder": path | null, "device": str = "auto"}
+                 -> {"objects": [OBJECT], "failures": [{"name", "reason"}]};
+                 volumes become .vdb files in the volume folder, which is made if there are any; null: refused
     inspect      {"file": path} -> file summary
     list_codecs  {} -> [codec]
     doctor       {} -> what is installed, which devices, what to do about what is missing
     cancel       {"job": id} -> {"cancelled": bool}; the job's own request is answered with "cancelled"
     shutdown     {} -> {} and the backend exits
 
-    OBJECT       {"name": str, "vertices": path of a .npy (v, 3) float32 or float64,
-                  "faces": path of a .npy (f, 3) int32 or int64,
-                  "transform": [16 numbers, row major, object to world],
+    OBJECT       {"name": str, CONTENT, "transform": [16 numbers, row major, object to world],
                   "host": {any JSON object of at most 64 KiB}}
+    CONTENT      of a mesh: "vertices": path of a .npy (v, 3) float32 or float64,
+                            "faces": path of a .npy (f, 3) int32 or int64
+                 of a volume: "volume": path of a .vdb file, read when its turn comes
+
+A sequence of volumes is objects whose names differ in the digits at their ends alone, in order.
 
 An error answer is `{"code": int, "message": str, "data": {"code": word, "hint": str, ...}}`; the word is
 one of `ERROR_NUMBERS` and is what programs should look at.
@@ -47,7 +54,7 @@ from __future__ import annotations
 import json
 from typing import Any, BinaryIO
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Both sides must speak exactly the same version; any change of a message raises it."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024

@@ -38,13 +38,20 @@ class CancelParams(Params, frozen=True, kw_only=True):
 
 
 class ObjectParams(Params, frozen=True, kw_only=True):
-    """One object that the host sends: arrays as paths of `.npy` files."""
+    """One object of the host: a mesh as paths of `.npy` files, or a volume as the path of its file."""
 
     name: Name
-    vertices: Text
-    faces: Text
+    vertices: Text | None = None
+    faces: Text | None = None
+    volume: Text | None = None
     transform: Annotated[list[float], msgspec.Meta(min_length=16, max_length=16)]
     host: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        """Refuse, with ValueError, what is neither a mesh nor a volume, or both."""
+        given = [name for name in ("vertices", "faces", "volume") if getattr(self, name) is not None]
+        if given not in (["vertices", "faces"], ["volume"]):
+            raise ValueError(f"give either `vertices` and `faces`, or `volume`; {self.name!r} has {given}")
 
     def host_bytes(self) -> bytes:
         """Return `host` as it is kept in the file. Raises `InvalidRequestError` if it is too long."""
@@ -64,7 +71,7 @@ class EncodeParams(Params, frozen=True, kw_only=True):
 
     objects: Objects
     output: Text
-    codec: Text = "mesh-necgs"
+    codec: Text | None = None
     preset: Text | None = None
     settings: dict[str, Any] | None = None
     device: Text = "auto"
@@ -84,6 +91,7 @@ class DecodeParams(Params, frozen=True, kw_only=True):
 
     file: Text
     folder: Text
+    volume_folder: Text | None = None
     only: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=MAX_OBJECTS)] | None = None
     device: Text = "auto"
 

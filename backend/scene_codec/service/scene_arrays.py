@@ -1,4 +1,4 @@
-"""Objects of the host <-> `SceneObject`: arrays come and go as `.npy` files."""
+"""Objects of the host <-> meshes and volumes: arrays come and go as `.npy` files, volumes as `.vdb` files."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from scene_codec.errors import InvalidRequestError
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.service.requests import ObjectParams, absolute_path
+from scene_codec.volumes.volume import VolumeObject
+from scene_codec.volumes.volume_files import save_volume
+from scene_codec.volumes.volume_source import VolumeFile
 
 MAX_ROWS = 2**28
 """Most vertices or faces of one object: 6 GB of coordinates, so it only stops nonsense."""
@@ -22,12 +25,18 @@ MAX_ROWS = 2**28
 logger = logging.getLogger(__name__)
 
 
-def read_object(params: ObjectParams) -> SceneObject:
-    """Return the object the host described. Raises `InvalidRequestError` naming the object and the array."""
+def read_object(params: ObjectParams) -> SceneObject | VolumeFile:
+    """Return the object the host described; a volume's file is read when its turn comes.
+
+    Raises `InvalidRequestError` naming the object and the array.
+    """
     where = f"of {params.name!r}"
     transform = np.array(params.transform, dtype=np.float64).reshape(4, 4)
     if not np.isfinite(transform).all():
         raise InvalidRequestError(f"The transform {where} has a number that is not finite.")
+    if params.vertices is None or params.faces is None:
+        path = absolute_path(f"volume {where}", params.volume or "")
+        return VolumeFile(params.name, path, transform, params.host_bytes())
     vertices = _read_rows(params.vertices, (np.float32, np.float64), f"vertices {where}")
     faces = _read_rows(params.faces, (np.int32, np.int64), f"faces {where}")
     mesh = TriangleMesh(vertices=vertices.astype(np.float64), faces=faces.astype(np.int64))
@@ -48,15 +57,27 @@ def _read_rows(text: str, allowed: tuple[type, ...], what: str) -> NDArray[Any]:
     return rows
 
 
-def write_object(scene_object: SceneObject, folder: Path, index: int) -> dict[str, Any]:
-    """Write the arrays of an object to `folder` and return its description for the host."""
+def write_object(item: SceneObject | VolumeObject, folder: Path, index: int) -> dict[str, Any]:
+    """Write an object's arrays, or its .vdb file, to `folder` and return its description for the host.
+
+    Names of files come from `index` alone: the object's name is whatever a file says.
+    Raises `UnsupportedSceneError` for a volume that .vdb files cannot hold.
+    """
     stem = f"{index:06d}"
+    if isinstance(item, VolumeObject):
+        path = folder / f"{stem}.vdb"
+        save_volume(item, path)
+        content = {"volume": str(path)}
+    else:
+        content = {
+            "vertices": _write_array(folder / f"{stem}-vertices.npy", item.mesh.vertices),
+            "faces": _write_array(folder / f"{stem}-faces.npy", item.mesh.faces),
+        }
     return {
-        "name": scene_object.name,
-        "vertices": _write_array(folder / f"{stem}-vertices.npy", scene_object.mesh.vertices),
-        "faces": _write_array(folder / f"{stem}-faces.npy", scene_object.mesh.faces),
-        "transform": [float(value) for value in scene_object.transform.reshape(16)],
-        "host": host_object(scene_object),
+        "name": item.name,
+        **content,
+        "transform": [float(value) for value in item.transform.reshape(16)],
+        "host": host_object(item),
     }
 
 
@@ -69,16 +90,16 @@ def _write_array(path: Path, array: NDArray[Any]) -> str:
     return str(path)
 
 
-def host_object(scene_object: SceneObject) -> dict[str, Any]:
+def host_object(item: SceneObject | VolumeObject) -> dict[str, Any]:
     """Return what the host kept with the object, or nothing if another kind of host wrote it."""
-    if not scene_object.host:
+    if not item.host:
         return {}
     try:
-        value = json.loads(scene_object.host, parse_constant=_refuse_constant)
+        value = json.loads(item.host, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        logger.warning("%r carries data of another application, which was left aside", scene_object.name)
+        logger.warning("%r carries data of another application, which was left aside", item.name)
         return {}
     return value
 

@@ -12,7 +12,6 @@ import msgspec
 import scene_codec
 from scene_codec.environment import describe_environment
 from scene_codec.errors import CorruptFileError, InvalidRequestError, UnsupportedSceneError
-from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.progress import Progress
 from scene_codec.reports import ObjectFailure
 from scene_codec.service import protocol
@@ -25,6 +24,7 @@ from scene_codec.service.requests import (
     absolute_path,
 )
 from scene_codec.service.scene_arrays import read_object, write_object
+from scene_codec.volumes.volume import VolumeObject
 
 
 def encode(params: EncodeParams, progress: Progress) -> object:
@@ -53,10 +53,11 @@ def add(params: AddParams, progress: Progress) -> object:
 
 
 def decode(params: DecodeParams, progress: Progress) -> object:
-    """Decode objects into arrays in the host's folder; one that fails does not stop the others."""
+    """Decode objects into arrays and .vdb files for the host; one that fails does not stop the others."""
     folder = absolute_path("folder", params.folder)
     if not folder.is_dir():
         raise InvalidRequestError(f"The folder for the decoded arrays does not exist: {folder}.")
+    volume_folder = params.volume_folder and absolute_path("volume_folder", params.volume_folder)
     failures: list[ObjectFailure] = []
     decoded = scene_codec.decode(
         absolute_path("file", params.file),
@@ -67,11 +68,18 @@ def decode(params: DecodeParams, progress: Progress) -> object:
     )
     objects = []
     for index, item in enumerate(decoded):
-        if not isinstance(item, SceneObject):
-            raise UnsupportedSceneError(
-                f"{params.file} holds volumes; decode it with the command: scene-codec decode FILE -o FOLDER"
-            )
-        objects.append(write_object(item, folder, index))
+        target = folder
+        if isinstance(item, VolumeObject):
+            if not volume_folder:
+                raise InvalidRequestError(
+                    f"{params.file} holds volumes: the parameter 'volume_folder' must say where they go."
+                )
+            target = volume_folder
+            target.mkdir(parents=True, exist_ok=True)
+        try:
+            objects.append(write_object(item, target, index))
+        except UnsupportedSceneError as problem:
+            failures.append(ObjectFailure(name=item.name, reason=str(problem)))
     if failures and not objects:
         raise CorruptFileError(f"Object {failures[0].name!r} cannot be decoded. {failures[0].reason}")
     return {"objects": objects, "failures": msgspec.to_builtins(failures)}
