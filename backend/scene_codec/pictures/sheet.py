@@ -229,13 +229,14 @@ def _panels(part: SliceImages, values: ColourScale | None, errors: ColourScale) 
     if part.active is not None:
         panels[2][~part.active] = INACTIVE
     panels[2][part.topology] = TOPOLOGY
-    for which, surface, colour in (
-        ((0, 2), part.original_surface, ORIGINAL_SURFACE),
-        ((1, 2), part.decoded_surface, DECODED_SURFACE),
+    # The line of the original shows beside that of the copy where the two part.
+    for number, surface, colour in (
+        (0, part.original_surface, ORIGINAL_SURFACE),
+        (1, part.original_surface, ORIGINAL_SURFACE),
+        (1, part.decoded_surface, DECODED_SURFACE),
     ):
-        for number in which:
-            if surface is not None:
-                panels[number][surface] = colour
+        if surface is not None:
+            panels[number][surface] = colour
     return panels
 
 
