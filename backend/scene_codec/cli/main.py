@@ -31,6 +31,7 @@ COMMANDS = {
     "inspect": Command("report_commands", "inspect", "show what is in a file, section by section"),
     "evaluate": Command("report_commands", "evaluate", "measure a file against the originals"),
     "compare": Command("compare_command", "compare", "draw slices of a volume before and after"),
+    "train-volume": Command("train_volume", "train_volume", "train a volume-vae model on your own volumes"),
     "list-codecs": Command("report_commands", "list_codecs", "list the codecs and their presets"),
     "doctor": Command("doctor", "doctor", "check what is installed and which device is used"),
 }

@@ -87,6 +87,15 @@ def test_a_model_that_is_not_there_is_answered_with_what_is(tmp_path):
         load_model(str(tmp_path / "none.nscmodel"))
 
 
+@pytest.mark.parametrize(("damage", "error"), [(b"", CorruptFileError), (b"\x09", UnsupportedVersionError)])
+def test_a_file_that_cannot_be_read_is_named(tmp_path, damage, error):
+    path = tmp_path / "scans.nscmodel"
+    data = dense_model().data
+    path.write_bytes(data[:8] + damage + data[9:] if damage else data[: len(data) // 2])
+    with pytest.raises(error, match=r"scans\.nscmodel"):
+        load_model(str(path))
+
+
 def test_shipped_models_can_be_read_and_say_what_they_were_trained_on():
     for name in shipped_models():
         model = load_model(name)

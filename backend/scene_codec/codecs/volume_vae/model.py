@@ -175,7 +175,8 @@ def save_model(path: Path, data: bytes) -> None:
 def load_model(name: str) -> BlockModel:
     """Return a model that ships with the package, by name, or that of a .nscmodel file.
 
-    Raises `InvalidRequestError` when there is none, `CorruptFileError` when it is damaged.
+    Raises `InvalidRequestError` when there is none, `CorruptFileError` when it is damaged,
+    `UnsupportedVersionError` when a newer release wrote it.
     """
     if name in shipped_models():
         return read_model(_shipped_bytes(name))
@@ -188,7 +189,10 @@ def load_model(name: str) -> BlockModel:
         )
     if path.stat().st_size > MAX_MODEL_BYTES:
         raise InvalidRequestError(f"'{name}' is no model: it has more than {MAX_MODEL_BYTES} bytes.")
-    return read_model(path.read_bytes())
+    try:
+        return read_model(path.read_bytes())
+    except (CorruptFileError, UnsupportedVersionError) as problem:
+        raise type(problem)(f"'{name}': {problem}") from problem
 
 
 def shipped_models() -> list[str]:
