@@ -13,6 +13,7 @@ docs/FORMAT.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import constriction
@@ -53,13 +54,12 @@ def decode_symbols(data: bytes, parts: Sequence[tuple[int, SymbolTable]]) -> lis
     Allocates in proportion to these counts, whatever the data. Raises `CorruptFileError` when `data` is not
     exactly what `encode_symbols` makes of some symbols.
     """
-    decoder = _decoder_of(data)
+    decoder, again = _decoder_of(data), _queue.RangeEncoder()
     try:
-        arrays = [_decode_part(decoder, count, table, _model(table)) for count, table in parts]
+        arrays = [_decode_part(decoder, again, count, table, _model(table)) for count, table in parts]
     except AssertionError as error:
         raise CorruptFileError("A range-coded stream is damaged: it stands for no symbols.") from error
-    tables = [table for _, table in parts]
-    if encode_symbols(list(zip(arrays, tables, strict=True))) != data:
+    if _shortest_bytes(again) != data:
         raise _foreign_spelling(data)
     return arrays
 
@@ -107,8 +107,8 @@ class SymbolDecoder:
         try:
             for context, part in parts:
                 table, model = self._tables[context], self._models[context]
-                ordered[part] = _decode_part(self._decoder, part.stop - part.start, table, model)
-                _encode_part(self._again, ordered[part], table, model)
+                count = part.stop - part.start
+                ordered[part] = _decode_part(self._decoder, self._again, count, table, model)
         except AssertionError as error:
             raise CorruptFileError("A range-coded stream is damaged: it stands for no symbols.") from error
         symbols[order] = ordered
@@ -160,13 +160,14 @@ def _grouped(contexts: NDArray[np.integer], count: int) -> tuple[NDArray[np.intp
     """Return an order that sorts positions by context, and where in it each that occurs stands, ascending."""
     if contexts.size == 0:
         return np.zeros(0, np.intp), []
-    counts = np.bincount(contexts, minlength=count)
+    counts = np.bincount(contexts, minlength=count).tolist()
     if len(counts) > count:
         raise ValueError(f"a context lies outside the {count} tables")
-    ends = np.cumsum(counts)
+    ends = accumulate(counts)
     parts = [
-        (int(context), slice(int(ends[context] - counts[context]), int(ends[context])))
-        for context in np.flatnonzero(counts)
+        (context, slice(end - own, end))
+        for context, (own, end) in enumerate(zip(counts, ends, strict=True))
+        if own
     ]
     if len(parts) == 1:
         return np.arange(contexts.size), parts
@@ -211,22 +212,32 @@ def _encode_part(encoder: Any, symbols: NDArray[np.integer], table: SymbolTable,
             encoder.encode(chunk.astype(np.int32), _models.Uniform(), sizes.astype(np.int32))
 
 
-def _decode_part(decoder: Any, count: int, table: SymbolTable, model: Any) -> NDArray[np.int32]:  # noqa: ANN401
+def _decode_part(
+    decoder: Any,  # noqa: ANN401 - constriction has no type stubs
+    again: Any,  # noqa: ANN401
+    count: int,
+    table: SymbolTable,
+    model: Any,  # noqa: ANN401
+) -> NDArray[np.int32]:
+    """Return symbols; the encoder `again` codes them anew, as `_encode_part` does."""
     if count == 0:
         return np.zeros(0, np.int32)
     indices: NDArray[np.int32] = decoder.decode(model, count)
+    again.encode(indices, model)
     if int(indices.max()) < len(table.counts) - 1:
         return indices + np.int32(table.low)
     values = indices.astype(np.int64) + table.low
     escaped = indices == len(table.counts) - 1
     if escaped.any():
         classes = decoder.decode(_models.Uniform(1 << ESCAPE_CLASS_BITS), int(escaped.sum()))
+        again.encode(classes, _models.Uniform(1 << ESCAPE_CLASS_BITS))
         widths = classes.astype(np.int64) >> 1
         distances = np.int64(1) << widths
         for start in range(0, _MAX_DISTANCE_BITS, _MANTISSA_CHUNK_BITS):
             has_bits, sizes = _mantissa_chunk(widths, start)
             if has_bits.any():
                 chunk = decoder.decode(_models.Uniform(), sizes.astype(np.int32))
+                again.encode(chunk, _models.Uniform(), sizes.astype(np.int32))
                 distances[has_bits] |= chunk.astype(np.int64) << start
         values[escaped] = np.where(classes & 1, table.low - distances, table.high + distances)
         if int(values.min()) < SYMBOL_MIN or int(values.max()) > SYMBOL_MAX:

@@ -121,10 +121,10 @@ def _split_all(bands: dict[str, FloatArray], axis: int) -> dict[str, FloatArray]
 def _split(box: FloatArray, axis: int) -> tuple[FloatArray, FloatArray]:
     """Return the low and the high half of a box along one axis."""
     even, odd = box[_along(axis, 0, None, 2)].copy(), box[_along(axis, 1, None, 2)].copy()
-    odd += _PREDICT_1 * _sum_after(even, odd.shape[axis], axis)
-    even += _UPDATE_1 * _sum_before(odd, even.shape[axis], axis)
-    odd += _PREDICT_2 * _sum_after(even, odd.shape[axis], axis)
-    even += _UPDATE_2 * _sum_before(odd, even.shape[axis], axis)
+    odd += _sum_after(even, odd.shape[axis], axis, _PREDICT_1)
+    even += _sum_before(odd, even.shape[axis], axis, _UPDATE_1)
+    odd += _sum_after(even, odd.shape[axis], axis, _PREDICT_2)
+    even += _sum_before(odd, even.shape[axis], axis, _UPDATE_2)
     even *= _GAIN
     odd *= _INVERSE_GAIN
     return even, odd
@@ -135,10 +135,10 @@ def _join(low: FloatArray, high: FloatArray | None, axis: int) -> FloatArray:
     if high is None:
         return low
     even, odd = low * _INVERSE_GAIN, high * _GAIN
-    even -= _UPDATE_2 * _sum_before(odd, even.shape[axis], axis)
-    odd -= _PREDICT_2 * _sum_after(even, odd.shape[axis], axis)
-    even -= _UPDATE_1 * _sum_before(odd, even.shape[axis], axis)
-    odd -= _PREDICT_1 * _sum_after(even, odd.shape[axis], axis)
+    even -= _sum_before(odd, even.shape[axis], axis, _UPDATE_2)
+    odd -= _sum_after(even, odd.shape[axis], axis, _PREDICT_2)
+    even -= _sum_before(odd, even.shape[axis], axis, _UPDATE_1)
+    odd -= _sum_after(even, odd.shape[axis], axis, _PREDICT_1)
     shape = list(even.shape)
     shape[axis] += odd.shape[axis]
     box = np.zeros(shape, np.float32)
@@ -147,25 +147,37 @@ def _join(low: FloatArray, high: FloatArray | None, axis: int) -> FloatArray:
     return box
 
 
-def _sum_after(even: FloatArray, count: int, axis: int) -> FloatArray:
-    """Return even[i] + even[i + 1] for each odd i, mirrored at the end."""
-    result = even[_along(axis, 0, count)].copy()
-    following = even[_along(axis, 1, count + 1)]
-    have = following.shape[axis]
-    result[_along(axis, 0, have)] += following
+def _sum_after(even: FloatArray, count: int, axis: int, factor: np.float32) -> FloatArray:
+    """Return factor * (even[i] + even[i + 1]) for each odd i, mirrored at the end."""
+    have = min(count, even.shape[axis] - 1)
+    result = _places(even, count, axis)
+    inner = result[_along(axis, 0, have)]
+    np.add(even[_along(axis, 0, have)], even[_along(axis, 1, have + 1)], out=inner)
     if have < count:
-        result[_along(axis, have, count)] += even[_along(axis, have, count)]
+        last = even[_along(axis, have, count)]
+        np.add(last, last, out=result[_along(axis, have, count)])
+    result *= factor
     return result
 
 
-def _sum_before(odd: FloatArray, count: int, axis: int) -> FloatArray:
-    """Return odd[i - 1] + odd[i] for each even i, mirrored at both ends."""
+def _sum_before(odd: FloatArray, count: int, axis: int, factor: np.float32) -> FloatArray:
+    """Return factor * (odd[i - 1] + odd[i]) for each even i, mirrored at both ends."""
     have = odd.shape[axis]
-    last = odd[_along(axis, have - 1, have)]
-    result = np.concatenate([odd, last], axis=axis) if have < count else odd.copy()
-    result[_along(axis, 1, count)] += odd[_along(axis, 0, count - 1)]
-    result[_along(axis, 0, 1)] += odd[_along(axis, 0, 1)]
+    result = _places(odd, count, axis)
+    first, last = odd[_along(axis, 0, 1)], odd[_along(axis, have - 1, have)]
+    np.add(first, first, out=result[_along(axis, 0, 1)])
+    np.add(odd[_along(axis, 0, have - 1)], odd[_along(axis, 1, have)], out=result[_along(axis, 1, have)])
+    if have < count:
+        np.add(last, last, out=result[_along(axis, have, count)])
+    result *= factor
     return result
+
+
+def _places(half: FloatArray, count: int, axis: int) -> FloatArray:
+    """Return room for `count` planes like those of a half."""
+    shape = list(half.shape)
+    shape[axis] = count
+    return np.zeros(shape, np.float32)
 
 
 def _along(axis: int, start: int, stop: int | None, step: int = 1) -> tuple[slice, ...]:
