@@ -136,7 +136,7 @@ def add(
         coded = chosen.add(originals(objects), shared, chosen.settings(None, {}), context)
         records, failures = records_of(objects, coded, failures, first_index=count)
         context.progress.check_cancelled()
-        append_objects(file, records, target, expected=header)
+        append_objects(file, records, target, expected=header, payload_version=chosen.payload_version)
     run = _Run(chosen, chosen.info.default_preset, context, started, {})
     return _report(run, target, _sizes_of(objects, coded), records, failures)
 

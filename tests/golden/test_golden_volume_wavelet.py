@@ -10,7 +10,7 @@ import pytest
 import scene_codec
 
 FOLDER = Path(__file__).parent
-CASES = ("quality", "error", "lossless")
+CASES = (("v1", "quality"), ("v1", "error"), ("v1", "lossless"), ("v2", "lossless"), ("v2", "error"))
 
 
 def described(grid):
@@ -30,8 +30,8 @@ def described(grid):
     }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_volumes_of_payload_version_1_decode_to_what_they_always_did(case):
-    expected = json.loads((FOLDER / "volume-wavelet-v1.json").read_text(encoding="utf-8"))[case]
-    decoded = scene_codec.decode(FOLDER / f"volume-wavelet-v1-{case}.nscene", device="cpu")
+@pytest.mark.parametrize(("version", "case"), CASES)
+def test_volumes_of_all_payload_versions_decode_to_what_they_always_did(version, case):
+    expected = json.loads((FOLDER / f"volume-wavelet-{version}.json").read_text(encoding="utf-8"))[case]
+    decoded = scene_codec.decode(FOLDER / f"volume-wavelet-{version}-{case}.nscene", device="cpu")
     assert {item.name: [described(grid) for grid in item.grids] for item in decoded} == expected

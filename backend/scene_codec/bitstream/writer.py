@@ -52,11 +52,13 @@ def append_objects(
     output: str | Path | None = None,
     *,
     expected: Header | None = None,
+    payload_version: int = 0,
 ) -> None:
     """Add objects behind those of an existing file; the bytes of all old sections are copied untouched.
 
     output : where to write, the same file by default
     expected : the header that the file had when the records were made for it
+    payload_version : of the new records, of which the file gets the newer one; old ones mean the same in it
     `instance_of` counts in the whole file, so a new object may be an instance of an old one.
     Raises what `open_scene_file` and `write_scene_file` raise, and `InvalidRequestError` for a file that is
     not the expected one any more.
@@ -68,7 +70,7 @@ def append_objects(
             )
         header = Header(
             codec=old.header.codec,
-            payload_version=old.header.payload_version,
+            payload_version=max(old.header.payload_version, payload_version),
             objects=old.header.objects + tuple(_header_object(record) for record in records),
             shared=old.header.shared,
         )

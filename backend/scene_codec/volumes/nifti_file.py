@@ -45,7 +45,7 @@ _LARGEST_EXTENSIONS = 1 << 20
 """Bytes of header extensions that are kept; more are left out."""
 
 _LARGEST_OFFSET = 1 << 24
-_TYPES = ("uint8", "int16", "int32", "float32", "float64", "int8", "uint16", "uint32", "int64")
+_TYPES = ("uint8", "int16", "int32", "float32", "float64", "int8", "uint16", "uint32", "int64", "uint64")
 _STORAGE_FIELDS = ("sizeof_hdr", "magic", "eol_check", "dim", "datatype", "bitpix", "vox_offset")
 """Header fields that the writer says anew."""
 

@@ -43,6 +43,7 @@ _TYPE_WORDS = {
     "int32": ("int32", "int", "signed int", "int32_t"),
     "uint32": ("uint32", "uint", "unsigned int", "uint32_t"),
     "int64": ("int64", "longlong", "long long", "long long int", "signed long long", "int64_t"),
+    "uint64": ("uint64", "ulonglong", "unsigned long long", "unsigned long long int", "uint64_t"),
     "float32": ("float",),
     "float64": ("double",),
 }

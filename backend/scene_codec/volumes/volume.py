@@ -18,6 +18,7 @@ VALUE_TYPES = (
     "int32",
     "uint32",
     "int64",
+    "uint64",
     "float16",
     "float32",
     "float64",

@@ -19,7 +19,14 @@ from scene_codec.codecs.volume_wavelet.decoder import VolumeReader, decode_regio
 from scene_codec.codecs.volume_wavelet.encoder import encode_volume
 from scene_codec.codecs.volume_wavelet.prior import published_prior
 from scene_codec.codecs.volume_wavelet.quantiser import Quantiser
-from scene_codec.codecs.volume_wavelet.stored_values import pack_values, unpack_values
+from scene_codec.codecs.volume_wavelet.stored_values import (
+    ORDERS,
+    _compressed,
+    _ordered_bytes,
+    pack_values,
+    unpack_bytes_apart,
+    unpack_values,
+)
 from scene_codec.entropy.byte_fields import varint
 from scene_codec.entropy.context_tables import count_magnitudes, encode_pieces, fit_context_tables
 from scene_codec.errors import CorruptFileError
@@ -71,8 +78,14 @@ def active_voxels():
 
 
 def stored():
-    values = GENERATOR.integers(0, 9, 300).astype(np.int16)
-    return pack_values(values), lambda data: unpack_values(data, 300, np.dtype(np.int16))
+    values, coded = labels()
+    return pack_values(values, coded), lambda data: unpack_values(data, coded, values.dtype)
+
+
+def labels():
+    """Values that repeat, and which of them are coded."""
+    shape = (5, 6, 7)
+    return GENERATOR.integers(0, 9, shape).astype(np.int16), GENERATOR.random(shape) < 0.7
 
 
 @pytest.mark.parametrize("made", [coefficients, residuals, active_voxels, stored])
@@ -110,22 +123,47 @@ def test_exceptions_beyond_the_last_voxel_are_refused():
         restore_exceptions(np.zeros(3, np.float32), data)
 
 
+@pytest.mark.parametrize("mode", range(2 * len(ORDERS)))
+def test_stored_values_come_back_in_any_order(mode):
+    values, coded = labels()
+    raw = _ordered_bytes(values, coded, mode)
+    packed = bytes([mode]) + _compressed(raw, values.dtype.itemsize, mode, 6)
+    np.testing.assert_array_equal(unpack_values(packed, coded, values.dtype), np.where(coded, values, 0))
+
+
+def test_values_that_version_1_stored_come_back():
+    values, coded = labels()
+    planes = values[coded].astype("<i2").view(np.uint8).reshape(-1, 2).T
+    data = lzma.compress(planes.tobytes(), lzma.FORMAT_RAW, filters=VERSION_1_FILTERS)
+    np.testing.assert_array_equal(unpack_bytes_apart(data, coded, values.dtype), np.where(coded, values, 0))
+
+
+VERSION_1_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 24}]
+TEN = np.ones((10, 1, 1), np.bool_)
+
+
+@pytest.mark.parametrize("wrong", [b"", b"\0", b"\0\0", b"\6", b"\14", b"\xff", b"\1\0\0"])
+def test_stored_values_that_are_too_few_or_ordered_otherwise_are_refused(wrong):
+    with pytest.raises(CorruptFileError):
+        unpack_values(wrong, TEN, np.dtype(np.uint8))
+
+
 def test_stored_values_do_not_inflate_beyond_what_is_expected():
-    filters = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 24}]
-    bomb = lzma.compress(bytes(1 << 26), lzma.FORMAT_RAW, filters=filters)
-    with pytest.raises(CorruptFileError):
-        unpack_values(bomb, 10, np.dtype(np.uint8))
-    with pytest.raises(CorruptFileError):
-        unpack_values(b"", 10, np.dtype(np.uint8))
-    with pytest.raises(CorruptFileError):
-        unpack_values(b"\0", 0, np.dtype(np.uint8))
+    bomb = lzma.compress(bytes(1 << 26), lzma.FORMAT_RAW, filters=VERSION_1_FILTERS)
+    for coded in (TEN, np.zeros((3, 2, 1), np.bool_)):
+        for data in (bomb, b"\0\0", b"\0"):
+            with pytest.raises(CorruptFileError):
+                unpack_values(b"\0" + data, coded, np.dtype(np.uint8))
+            with pytest.raises(CorruptFileError):
+                unpack_bytes_apart(data, coded, np.dtype(np.uint8))
 
 
 @settings(derandomize=True, max_examples=40, deadline=None)
 @given(st.binary(max_size=60), st.integers(0, 40))
 def test_any_bytes_for_stored_values_end_in_an_error_or_in_values(data, count):
+    coded = np.ones((count, 1, 1), np.bool_)
     with contextlib.suppress(CorruptFileError):
-        assert len(unpack_values(data, count, np.dtype(np.float32))) == count
+        assert unpack_values(data, coded, np.dtype(np.float32)).shape == coded.shape
 
 
 def chained(count):

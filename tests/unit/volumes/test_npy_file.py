@@ -124,7 +124,7 @@ def test_a_nonsense_placement_is_refused(tmp_path, arrays, reason):
     [
         (np.array([[[None]]]), "Python objects"),
         (np.zeros((2, 2, 2), "c8"), "type complex64"),
-        (np.zeros((2, 2, 2), "u8"), "type uint64"),
+        (np.zeros((2, 2, 2), "c16"), "type complex128"),
         (np.zeros((2, 2, 2), [("a", "u1"), ("b", "f4")]), "holds values of type"),
         (np.zeros((2, 2, 2), "U3"), "holds values of type"),
         (np.zeros((2, 2)), "three axes"),

@@ -61,7 +61,7 @@ class ChannelRange:
         """Return values as a type; whole numbers are rounded."""
         if dtype.kind in "iu":
             info = np.iinfo(dtype.name)
-            # The largest int64 is no float64: the next one below is.
+            # The largest number of 64 bits is no float64: the next one below is.
             high = (
                 float(info.max) if int(float(info.max)) <= info.max else math.nextafter(float(info.max), 0.0)
             )

@@ -24,8 +24,8 @@ from scene_codec.codecs.volume_wavelet.residual_coding import (
     with_planes,
     without_planes,
 )
-from scene_codec.codecs.volume_wavelet.stored_values import pack_values, unpack_values
-from scene_codec.codecs.volume_wavelet.syntax import GridHeader
+from scene_codec.codecs.volume_wavelet.stored_values import pack_values, unpack_bytes_apart, unpack_values
+from scene_codec.codecs.volume_wavelet.syntax import STORED, GridHeader
 from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
 from scene_codec.entropy.context_tables import ContextTables, Piece, encode_pieces, with_mark
 from scene_codec.volumes.lifting_wavelet import FloatArray
@@ -35,6 +35,7 @@ Mask = NDArray[np.bool_]
 
 _SLACK = 1.0 - 2.0**-16
 _EXACT_WHOLE = 1 << 53
+_LARGEST_CHANGE = 1 << 62
 _MANTISSAS = {2: 10, 4: 23, 8: 52}
 
 
@@ -55,27 +56,31 @@ def corrector_of(
     header: GridHeader, coding: ChannelCoding, numbers: FloatArray, coded: Mask | None
 ) -> Corrector:
     """Return what corrects the decoded numbers of a tile; `coded` are the voxels it is for, None for all."""
-    if header.residual == "stored":
-        return _Stored(header.dtype, coded if coded is not None else np.ones(numbers.shape, np.bool_))
+    if header.residual in STORED:
+        chosen = coded if coded is not None else np.ones(numbers.shape, np.bool_)
+        return _Stored(header.dtype, chosen, modes=header.residual == "packed")
     return _Differences(header, coding, numbers, coded)
 
 
 class _Stored:
-    """Values in place of differences."""
+    """Values in place of differences.
 
-    def __init__(self, dtype: np.dtype[np.generic], coded: Mask) -> None:
-        self._dtype, self._coded = dtype, coded
+    modes : whether each tile says how its values are ordered, as all do since payload version 2
+    """
+
+    def __init__(self, dtype: np.dtype[np.generic], coded: Mask, *, modes: bool) -> None:
+        self._dtype, self._coded, self._modes = dtype, coded, modes
 
     def pieces(self, original: Values) -> tuple[list[Piece], bytes]:
-        return [], pack_values(original[self._coded])
+        assert self._modes
+        return [], pack_values(original, self._coded)
 
     def encoded(self, pieces: list[Piece], rest: bytes, tables: ContextTables | None) -> bytes:
         return rest
 
     def corrected(self, data: bytes, tables: ContextTables | None) -> Values:
-        values = np.zeros(self._coded.shape, self._dtype)
-        values[self._coded] = unpack_values(data, int(self._coded.sum()), self._dtype)
-        return values
+        unpack = unpack_values if self._modes else unpack_bytes_apart
+        return unpack(data, self._coded, self._dtype)
 
 
 class _Differences:
@@ -140,13 +145,27 @@ class _Differences:
         found = self._coding.value_range
         if self._dtype.kind == "f":
             return (self._wide + steps * self._step).clip(found.low, found.high).astype(self._dtype)
-        whole = self._whole() + steps.astype(np.int64) * int(self._step)
-        low, high = int(found.low), int(found.high)
-        if max(abs(low), abs(high)) >= _EXACT_WHOLE:
-            # The range itself was rounded.
-            info = np.iinfo(self._dtype.name)
-            low, high = int(info.min), int(info.max)
-        return whole.clip(low, high).astype(self._dtype)
+        step = int(self._step)
+        if max(abs(found.low), abs(found.high)) >= _EXACT_WHOLE:
+            # The range itself was rounded: that of the type takes its place.
+            return self._saturated(steps, step)
+        most = _LARGEST_CHANGE // step
+        whole = self._whole() + steps.astype(np.int64).clip(-most, most) * step
+        clipped: Values = whole.clip(int(found.low), int(found.high)).astype(self._dtype)
+        return clipped
+
+    def _saturated(self, steps: NDArray[np.int32], step: int) -> Values:
+        """Return the predicted values plus multiples of a step, as far as the type reaches."""
+        bits = 8 * self._dtype.itemsize
+        sign = np.uint64(1 << (bits - 1) if self._dtype.kind == "i" else 0)
+        every = np.uint64((1 << bits) - 1)
+        # Patterns without a sign: the distances to both ends of the type fit them.
+        place = self._whole().view(np.uint64) & every ^ sign
+        count = np.abs(steps.astype(np.int64)).astype(np.uint64)
+        change = np.where(count > every // np.uint64(step), every, count * np.uint64(step))
+        up, down = place + np.minimum(change, every - place), place - np.minimum(change, place)
+        patterns: NDArray[np.uint64] = np.where(steps < 0, down, up) ^ sign
+        return patterns.astype(np.dtype(f"uint{bits}")).view(self._dtype)
 
     def _whole(self) -> NDArray[np.int64]:
         return self._coding.value_range.cast(self._wide, self._dtype).astype(np.int64)

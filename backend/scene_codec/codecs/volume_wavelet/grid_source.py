@@ -84,7 +84,8 @@ class GridSource:
         """Return the voxels of a box."""
         values = self.grid.values
         channels = [values[..., index] for index in range(values.shape[3])] if values.ndim == 4 else [values]
-        own = tuple(np.ascontiguousarray(channel[box]) for channel in channels)
+        native = values.dtype.newbyteorder("=")
+        own = tuple(np.ascontiguousarray(channel[box], native) for channel in channels)
         active = None if self.grid.active is None else np.asarray(self.grid.active[box])
         self._read_bytes += sum(array.nbytes for array in own)
         if self._read_bytes > LARGEST_IN_MEMORY:

@@ -15,6 +15,7 @@ from scene_codec.codecs.volume_wavelet.grid_tables import GridTables
 from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
 from scene_codec.codecs.volume_wavelet.quantiser import fitted_offsets
 from scene_codec.codecs.volume_wavelet.reached_quality import TileErrors, psnr, tile_errors
+from scene_codec.codecs.volume_wavelet.stored_values import quick_size
 from scene_codec.codecs.volume_wavelet.tile_encoding import (
     Plan,
     TileBands,
@@ -25,8 +26,9 @@ from scene_codec.codecs.volume_wavelet.tile_encoding import (
     prepared,
     transformed,
 )
-from scene_codec.codecs.volume_wavelet.tile_voxels import set_inactive, tolerant_states
+from scene_codec.codecs.volume_wavelet.tile_voxels import set_inactive, states_of, tolerant_states
 from scene_codec.codecs.volume_wavelet.tiles import box_shape
+from scene_codec.codecs.volume_wavelet.topology_coding import ACTIVE
 
 MOST_TILES = 8
 MOST_VOXELS = 1 << 24
@@ -187,10 +189,31 @@ def draft_of_least_bytes(plan: Plan, sample: list[SampleTile]) -> Drafted:
     Where storing the values takes fewer bytes than any step, they are stored.
     """
     few = _few(sample)
-    plain = replace(plan, header=msgspec.structs.replace(plan.header, residual="stored", bound=0.0))
-    best = drafted(plain, few)
-    if plan.header.constant:
-        return _completed(min(best, drafted(plan, few), key=_size), few, sample)
+    best = drafted(plan, few) if plan.header.constant else _corrected(plan, few)
+    if _quick_stored_size(plan, few) < _STORING_MAY_WIN * best.size:
+        stored = msgspec.structs.replace(plan.header, residual="packed", bound=0.0, spare_bits=0)
+        best = min(best, drafted(replace(plan, header=stored), few), key=_size)
+    return _completed(best, few, sample)
+
+
+_STORING_MAY_WIN = 1.6
+"""Largest ratio of a quick try at storing to the best other way that makes the full one worth its time."""
+
+
+def _quick_stored_size(plan: Plan, few: list[SampleTile]) -> int:
+    def size(tile: SampleTile) -> int:
+        source = tile.source
+        states = None
+        if source.active is not None:
+            states = states_of(source.values[0], source.active, plan.header)
+        coded = np.ones(source.values[0].shape, np.bool_) if states is None else states == ACTIVE
+        return sum(quick_size(own, coded) for own in source.values)
+
+    return sum(mapped_in_order(size, few))
+
+
+def _corrected(plan: Plan, few: list[SampleTile]) -> Drafted:
+    """Return tiles coded with the step that takes the fewest bytes together with what corrects it."""
     start, ratio = _FIRST_STEP_FOR_BITS, 8.0
     if plan.header.residual == "steps":
         whole = plan.header.dtype.kind != "f"
@@ -204,10 +227,9 @@ def draft_of_least_bytes(plan: Plan, sample: list[SampleTile]) -> Drafted:
     first = tried(start)
     for factor in (ratio, 1.0 / ratio):
         found = _downhill(tried, first, factor)
-        best = min(best, found, key=_size)
         if found is not first:
-            break
-    return _completed(best, few, sample)
+            return found
+    return first
 
 
 def _size(found: Drafted) -> int:

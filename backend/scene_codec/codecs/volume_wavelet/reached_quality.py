@@ -60,10 +60,11 @@ def _difference(before: Values, after: Values, part: float) -> NDArray[np.floati
     if before.dtype.kind in "iub" and before.dtype.itemsize <= 2:
         return after.astype(np.float32) - before.astype(np.float32)
     with np.errstate(invalid="ignore", over="ignore"):
-        if before.dtype.itemsize == 8 and before.dtype.kind == "i":
-            # Equal integers beyond 2**53 have the difference zero, whatever float64 makes of them.
-            wide = after.astype(np.float64) - before.astype(np.float64)
-            return np.where(after == before, 0.0, wide)
+        if before.dtype.itemsize == 8 and before.dtype.kind in "iu":
+            # Beyond 2**53 float64 would round before it subtracts.
+            rise = after.astype(np.uint64) - before.astype(np.uint64)
+            fall = (~rise + np.uint64(1)).astype(np.float64)
+            return part * np.where(np.greater_equal(after, before), rise.astype(np.float64), -fall)
         return part * after.astype(np.float64) - part * before.astype(np.float64)
 
 

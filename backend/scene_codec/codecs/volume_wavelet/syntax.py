@@ -41,7 +41,8 @@ from scene_codec.entropy.byte_fields import ByteReader, varint
 from scene_codec.errors import CorruptFileError
 from scene_codec.volumes.volume import MAX_CHANNELS
 
-PAYLOAD_VERSION = 1
+PAYLOAD_VERSION = 2
+"""Version 2 adds to what headers may say; what version 1 said it means still."""
 
 VOLUME = 16
 TABLES = 17
@@ -95,8 +96,12 @@ class Quality(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid
     max_error: float = 0.0
 
 
-Residual = Literal["none", "steps", "bits", "stored"]
+Residual = Literal["none", "steps", "bits", "stored", "packed"]
 Topology = Literal["dense", "exact", "tolerant"]
+
+
+STORED = ("stored", "packed")
+"""Residuals that stand for the values themselves."""
 
 
 class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,7 +112,7 @@ class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, fo
     step : quantisation step in units of the largest range of the channels
     offsets : of the quantiser
     residual : what is added to decoded values: nothing, multiples of a step, or differences of bit patterns;
-        "stored": values are not decoded but stored
+        "packed": values are not decoded but stored, as in "stored", which version 1 of the payload had
     bound : largest error that multiples leave, in units of the values
     spare_bits : lowest bits that are zero in all bit patterns
     tolerance : tolerant topology: largest difference from the background of what is inactive, as `step`
@@ -140,7 +145,7 @@ class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, fo
     @property
     def has_coefficients(self) -> bool:
         """Whether tiles have wavelet coefficients."""
-        return not self.constant and self.residual != "stored"
+        return not self.constant and self.residual not in STORED
 
     def streams(self) -> list[int]:
         """Return the sections in which a tile has streams, in order; one entry for each channel."""

@@ -16,7 +16,7 @@ from scene_codec.codecs.volume_wavelet.prediction import Predictor
 from scene_codec.codecs.volume_wavelet.prior import Prior
 from scene_codec.codecs.volume_wavelet.reached_quality import TileErrors, tile_errors
 from scene_codec.codecs.volume_wavelet.residual_coding import CONTEXTS as RESIDUAL_CONTEXTS
-from scene_codec.codecs.volume_wavelet.syntax import LEVELS, GridHeader
+from scene_codec.codecs.volume_wavelet.syntax import LEVELS, STORED, GridHeader
 from scene_codec.codecs.volume_wavelet.tile_coding import CONTEXTS, TileSymbols, collect_pieces
 from scene_codec.codecs.volume_wavelet.tile_voxels import clues_of, set_inactive, states_of, tolerant_states
 from scene_codec.codecs.volume_wavelet.tiles import box_shape, lattice_corner
@@ -222,7 +222,7 @@ def _odd(original: Values, values: Values, states: States | None, header: GridHe
 
     Those that are no finite numbers, and those that are farther from the original than the bound.
     """
-    exact = header.residual in ("bits", "stored")
+    exact = header.residual in ("bits", *STORED)
     odd = np.zeros(original.shape, np.bool_) if exact else ~np.isfinite(original)
     if header.residual == "steps":
         with np.errstate(invalid="ignore", over="ignore"):
