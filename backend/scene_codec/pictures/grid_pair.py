@@ -20,6 +20,8 @@ Box = tuple[slice, slice, slice]
 
 MAX_VOXELS = 2**31
 VOXELS_AT_ONCE = 2**20
+MAPPED_AT_ONCE = 64 * 1024 * 1024
+"""How many bytes of a mapped file a slice across them may touch before their memory is given back."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,26 @@ class GridPair:
     def regions(self, box: Box) -> tuple[Region, Region]:
         """Return what both grids have in a part of the box; background where a grid does not reach."""
         return _region(self.original, self.low, box), _region(self.decoded, self.low, box)
+
+    def plane(self, axis: int, index: int, most: int) -> tuple[Region, Region]:
+        """Return copies of one slice of both grids, one voxel thick.
+
+        most : of sides with more voxels than that only every second, third ... is taken
+        """
+        strides = self.original.values.strides
+        steps = [-(-size // most) for size in self.shape]
+        along = max((other for other in range(3) if other != axis), key=lambda other: abs(strides[other]))
+        count = max(1, MAPPED_AT_ONCE // max(abs(strides[along]), 1) // steps[along]) * steps[along]
+        box = [slice(0, size) for size in self.shape]
+        box[axis] = slice(index, index + 1)
+        parts = []
+        for start in range(0, self.shape[along], count):
+            box[along] = slice(start, min(start + count, self.shape[along]))
+            both = self.regions((box[0], box[1], box[2]))
+            parts.append([_thinned(region, steps) for region in both])
+            release(self.original.values)
+            release(self.decoded.values)
+        return _joined([one for one, _ in parts], along), _joined([other for _, other in parts], along)
 
     def boxes(self) -> Iterator[Box]:
         """Yield parts that cover the box once, in about the order in which the original lies in memory.
@@ -141,6 +163,22 @@ def _region(grid: VolumeGrid, low: Triple, box: Box) -> Region:
         filled[target] = values[own]
         active[target] = True if grid.active is None else grid.active[own]
     return Region(filled, active)
+
+
+def _thinned(region: Region, steps: list[int]) -> Region:
+    """Return a copy of every so-many-th voxel."""
+    chosen = tuple(slice(None, None, step) for step in steps)
+    active = None if region.active is None else region.active[chosen].copy()
+    return Region(region.values[chosen].copy(), active)
+
+
+def _joined(parts: list[Region], axis: int) -> Region:
+    """Return regions that lie one behind the other as one."""
+    values = np.concatenate([part.values for part in parts], axis=axis)
+    if all(part.active is None for part in parts):
+        return Region(values, None)
+    masks = [np.ones(part.values.shape[:3], bool) if part.active is None else part.active for part in parts]
+    return Region(values, np.concatenate(masks, axis=axis))
 
 
 def _parts(shape: Triple, strides: tuple[int, ...]) -> Iterator[Box]:

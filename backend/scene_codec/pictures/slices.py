@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.pictures.grid_difference import active_voxels, difference
-from scene_codec.pictures.grid_pair import Box, GridPair, Region, Values
+from scene_codec.pictures.grid_pair import GridPair, Region, Values
 from scene_codec.volumes.volume import VolumeGrid
 
 Image = NDArray[np.float64]
@@ -104,7 +104,7 @@ def slice_images(pair: GridPair, view: View, index: int, longest: int) -> SliceI
     index : counted from the first slice of the pair's box
     Where voxels are smaller than pixels, values are averaged, and of differences the largest is kept.
     """
-    original, decoded = (_turned(region, view) for region in pair.regions(_box(pair, view, index)))
+    original, decoded = (_turned(region, view) for region in pair.plane(view.axis, index, MOST_READ))
     size = image_size(pair, view, longest)
     errors = difference(original.values, decoded.values)
     signed = (errors[..., 0] if errors.shape[-1] == 1 else _length(errors))[:, :, 0]
@@ -144,20 +144,12 @@ def image_size(pair: GridPair, view: View, longest: int) -> tuple[int, int]:
     return min(height, longest), min(width, longest)
 
 
-def _box(pair: GridPair, view: View, index: int) -> Box:
-    whole = [slice(0, size) for size in pair.shape]
-    whole[view.axis] = slice(index, index + 1)
-    return whole[0], whole[1], whole[2]
-
-
 def _turned(region: Region, view: View) -> Region:
     """Return a slice as (rows, columns, channels), and its active voxels as (rows, columns, 1)."""
 
     def turn(array: Values) -> Values:
         flat: Values = np.swapaxes(np.take(array, 0, axis=view.axis), 0, 1)
-        upright = flat if view.downwards else flat[::-1]
-        steps = tuple(slice(None, None, -(-size // MOST_READ)) for size in upright.shape[:2])
-        return upright[steps]
+        return flat if view.downwards else flat[::-1]
 
     values = turn(region.values)
     active = None if region.active is None else turn(region.active[..., None]).astype(bool)

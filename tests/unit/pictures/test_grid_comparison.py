@@ -172,6 +172,30 @@ def test_every_voxel_of_a_slice_is_seen_where_there_are_pixels_enough(shape, axi
     assert (images.difference == 1).all()
 
 
+@settings(derandomize=True, max_examples=40, deadline=None)
+@given(SHAPES, st.integers(0, 2), st.sampled_from(["C", "F"]), st.integers(1, 200), st.integers(2, 9))
+def test_slices_are_the_same_however_they_are_read(shape, axis, order, at_once, most):
+    values = np.asarray(noise(shape, 9), order=order)
+    mask = noise(shape, 10) > 0
+    pair = grid_pair(
+        sparse(values, mask), sparse(values[:-1] if shape[0] > 1 else values, mask[: shape[0] - 1 or 1])
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid_pair_module, "MAPPED_AT_ONCE", at_once)
+        original, decoded = pair.plane(axis, shape[axis] - 1, most)
+    steps = tuple(
+        slice(None, None, 1 if other == axis else -(-size // most)) for other, size in enumerate(shape)
+    )
+    chosen = tuple(
+        slice(shape[axis] - 1, None) if other == axis else step for other, step in enumerate(steps)
+    )
+    np.testing.assert_array_equal(original.values[..., 0], pair.original.values[chosen])
+    np.testing.assert_array_equal(original.active, mask[chosen])
+    whole = np.zeros(shape, bool)
+    whole[: pair.decoded.shape[0]] = pair.decoded.active
+    np.testing.assert_array_equal(decoded.active, whole[chosen])
+
+
 def test_a_single_wrong_voxel_is_seen_in_a_slice_of_many():
     values = np.zeros((1, 1500, 1100), np.float32)
     changed = values.copy()
