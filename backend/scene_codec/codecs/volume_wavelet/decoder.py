@@ -45,7 +45,6 @@ from scene_codec.codecs.volume_wavelet.tiles import Box, box_shape, lattice_corn
 from scene_codec.codecs.volume_wavelet.topology_coding import ACTIVE, decode_states
 from scene_codec.codecs.volume_wavelet.topology_reference import reference_states
 from scene_codec.codecs.volume_wavelet.value_coding import (
-    ChannelCoding,
     channel_codings,
     decode_coefficients,
     numbers_of,
@@ -205,15 +204,14 @@ class VolumeReader:
         streams: dict[int, list[bytes]] = {}
         for kind, stream in zip(header.streams(), self._index.tile(number, index), strict=True):
             streams.setdefault(kind, []).append(stream)
-        codings = channel_codings(header)
         return _Tile(
             header,
             self._tables[number],
             streams,
             box_shape(box),
             help_at.states(box, header),
-            help_at.bands(box, header, codings),
-        ).decoded(codings)
+            help_at.bands(box, header),
+        ).decoded()
 
 
 @dataclass(frozen=True)
@@ -232,13 +230,11 @@ class _Help:
             active = np.ones(self.topology.shape, np.bool_)
         return reference_states(active, self.topology.corner, box, header.corner)
 
-    def bands(
-        self, box: Box, header: GridHeader, codings: Sequence[ChannelCoding]
-    ) -> Sequence[Subbands | None]:
+    def bands(self, box: Box, header: GridHeader) -> Sequence[Subbands | None]:
         """Return the predicted coefficients of each channel of a tile."""
         if self.predictor is None:
-            return [None for _ in codings]
-        return self.predictor.bands(lattice_corner(header.corner, box), box_shape(box), codings)
+            return [None for _ in header.channels]
+        return self.predictor.bands(lattice_corner(header.corner, box), box_shape(box))
 
 
 @dataclass(frozen=True)
@@ -252,9 +248,9 @@ class _Tile:
     reference: NDArray[np.uint8] | None
     predicted: Sequence[Subbands | None]
 
-    def decoded(self, codings: Sequence[ChannelCoding]) -> TileVoxels:
+    def decoded(self) -> TileVoxels:
         """Return the voxels. Raises `CorruptFileError`."""
-        header = self.header
+        header, codings = self.header, channel_codings(self.header)
         numbers = [np.zeros(self.shape, np.float32) for _ in codings]
         if self.tables.values is not None:
             prior = published_prior(header.prior)

@@ -97,7 +97,12 @@ def encode_volume(
     if settings.target_size is not None:
         return encode_to_size(volume, settings, partial(encode_volume, previous=previous), progress)
     coded: list[CodedGrid] = []
-    known = Known(volume.grids, _DecodedGrids(volume, coded, previous), previous)
+    known = Known(
+        volume.grids,
+        _DecodedGrids(volume, coded, previous),
+        lambda number: coded[number].header.channels[0].value_range,
+        previous,
+    )
     for index, grid in enumerate(volume.grids):
         part = progress.part(index / len(volume.grids), (index + 1) / len(volume.grids), grid.name)
         coded.append(_encode_grid(known, index, settings, part))
@@ -189,7 +194,7 @@ class _Task:
         if not self.clue:
             return None
         source = GridOf(previous=True, number=self.known.earlier_self(self.number))
-        return GridPrediction(source=source, motion=None, gains=(), topology=True)
+        return GridPrediction(source=source, scales=(), motion=None, gains=(), topology=True)
 
 
 def _encoded_once(

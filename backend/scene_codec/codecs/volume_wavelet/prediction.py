@@ -6,7 +6,7 @@ has changed since is left out, structure that has not is not coded again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,6 @@ from scene_codec.codecs.volume_wavelet.prediction_syntax import (
 )
 from scene_codec.codecs.volume_wavelet.reference_voxels import displacements, reference_numbers
 from scene_codec.codecs.volume_wavelet.syntax import LEVELS
-from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
 from scene_codec.errors import CorruptFileError
 from scene_codec.volumes.lifting_wavelet import Subbands, decompose
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
@@ -39,17 +38,17 @@ class Predictor:
     source: VolumeGrid
     velocity: VolumeGrid | None
 
-    def bands(self, corner: Triple, shape: Triple, codings: Sequence[ChannelCoding]) -> list[Subbands]:
+    def bands(self, corner: Triple, shape: Triple) -> list[Subbands]:
         """Return the predicted coefficients of each channel of a tile, whose corner is one of the lattice."""
-        sources = self.source_bands(corner, shape, codings)
+        sources = self.source_bands(corner, shape)
         return [weighted(own, gains) for own, gains in zip(sources, self.prediction.gains, strict=True)]
 
-    def source_bands(self, corner: Triple, shape: Triple, codings: Sequence[ChannelCoding]) -> list[Subbands]:
+    def source_bands(self, corner: Triple, shape: Triple) -> list[Subbands]:
         """Return the coefficients that are weighted."""
         moved = None
         if self.velocity is not None and self.prediction.motion is not None:
             moved = displacements(self.velocity, self.prediction.motion.scale, corner, shape)
-        numbers = reference_numbers(self.source, codings, corner, shape, moved)
+        numbers = reference_numbers(self.source, self.prediction.scales, corner, shape, moved)
         return [decompose(own, LEVELS) for own in numbers]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +11,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from scene_codec.codecs.volume_parts.channel_range import ChannelRange
 from scene_codec.codecs.volume_wavelet.grid_source import SourceTile
 from scene_codec.codecs.volume_wavelet.prediction import VELOCITY_CHANNELS, Predictor, weighted
 from scene_codec.codecs.volume_wavelet.prediction_syntax import (
     GAIN_ONE,
     LARGEST_GAIN,
+    LARGEST_UNIT,
+    SMALLEST_UNIT,
     Gains,
     GridOf,
     GridPrediction,
     Motion,
+    ValueScale,
 )
 from scene_codec.codecs.volume_wavelet.rate_search import SampleTile
 from scene_codec.codecs.volume_wavelet.reference_voxels import REACH, displacements, reference_numbers
@@ -26,7 +31,6 @@ from scene_codec.codecs.volume_wavelet.syntax import LEVELS
 from scene_codec.codecs.volume_wavelet.tile_encoding import Plan
 from scene_codec.codecs.volume_wavelet.tiles import box_shape, lattice_corner
 from scene_codec.codecs.volume_wavelet.topology_reference import agrees
-from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
 from scene_codec.volumes.lifting_wavelet import FloatArray, Subbands
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 
@@ -34,8 +38,11 @@ WORTHWHILE = 0.97
 """A prediction must save more than this leaves of the bits, for it takes time to decode."""
 
 _VELOCITY_NAME = re.compile(r"(v|vel|velocity|motion)(_\w+)?", re.IGNORECASE)
-_SCALE_FACTORS = (0.4, 0.6, 0.8, 1.0, 1.25, 1.6, 2.0, 3.0)
-_FINE_FACTORS = (0.9, 1.1)
+_BLOCKS = (1, 4)
+"""Sides of the blocks whose motion is looked for, in voxels."""
+
+_FACTORS = (0.7, 1.0, 1.4, 2.0)
+_FINE_FACTORS = (0.85, 1.15)
 
 
 @dataclass(frozen=True)
@@ -44,11 +51,13 @@ class Known:
 
     grids : the originals of the same volume
     decoded : gives those before the grid as they are decoded
+    range_of : of the first channel of those before the grid
     previous : the frame before, decoded
     """
 
     grids: Sequence[VolumeGrid]
     decoded: Callable[[int], VolumeGrid]
+    range_of: Callable[[int], ChannelRange]
     previous: VolumeObject | None
 
     def earlier_self(self, number: int) -> int:
@@ -79,7 +88,7 @@ def best_predictor(known: Known, number: int, plan: Plan, sample: Sequence[Sampl
     for candidate in _candidates(known, number, plan, sample):
         sources = [
             candidate.source_bands(
-                lattice_corner(plan.header.corner, tile.source.box), box_shape(tile.source.box), plan.codings
+                lattice_corner(plan.header.corner, tile.source.box), box_shape(tile.source.box)
             )
             for tile in sample
         ]
@@ -102,22 +111,31 @@ def _candidates(known: Known, number: int, plan: Plan, sample: Sequence[SampleTi
     """Yield predictors whose gains are open."""
     earlier = known.earlier_self(number)
     if earlier >= 0 and known.previous is not None:
-        source = GridOf(previous=True, number=earlier)
-        still = Predictor(
-            GridPrediction(source=source, motion=None, gains=(), topology=False),
-            known.previous.grids[earlier],
-            None,
-        )
+        scales = tuple(_scale(coding.value_range, coding.background) for coding in plan.codings)
+        still = _open(GridOf(previous=True, number=earlier), scales, known.previous.grids[earlier])
         yield still
         moved = _moved(still, known, number, plan, sample)
         if moved is not None:
             yield moved
     other = _most_alike(known.grids, number)
     if other >= 0:
-        source = GridOf(previous=False, number=other)
-        yield Predictor(
-            GridPrediction(source=source, motion=None, gains=(), topology=False), known.decoded(other), None
+        grid = known.decoded(other)
+        yield _open(
+            GridOf(previous=False, number=other), (_scale(known.range_of(other), grid.background[0]),), grid
         )
+
+
+def _open(source: GridOf, scales: tuple[ValueScale, ...], grid: VolumeGrid) -> Predictor:
+    """Return a predictor without motion whose gains are open."""
+    return Predictor(
+        GridPrediction(source=source, scales=scales, motion=None, gains=(), topology=False), grid, None
+    )
+
+
+def _scale(found: ChannelRange, background: float) -> ValueScale:
+    """Return the scale on which a range has the extent 1, and the background, if it lies in it, is 0."""
+    origin = found.low if math.isnan(background) else min(max(background, found.low), found.high)
+    return ValueScale(origin=origin, unit=min(max(found.high - found.low, SMALLEST_UNIT), LARGEST_UNIT))
 
 
 def _comparable(grid: VolumeGrid, other: VolumeGrid) -> bool:
@@ -190,7 +208,7 @@ def _moved(
     if found is None:
         return None
     which, velocity = found
-    scale = _fitted_scale(still.source, velocity, plan.codings, max(sample, key=_size).source, plan)
+    scale = _fitted_scale(still, velocity, max(sample, key=_size).source, plan)
     if scale is None:
         return None
     motion = Motion(velocity=which, scale=scale)
@@ -222,36 +240,55 @@ def _is_velocity(grid: VolumeGrid, moved: VolumeGrid) -> bool:
     )
 
 
-def _fitted_scale(
-    source: VolumeGrid, velocity: VolumeGrid, codings: Sequence[ChannelCoding], tile: SourceTile, plan: Plan
-) -> float | None:
+def _fitted_scale(still: Predictor, velocity: VolumeGrid, tile: SourceTile, plan: Plan) -> float | None:
     """Return how many voxels a unit of velocity moves what is in a tile; None when it does not tell."""
     corner, shape = lattice_corner(plan.header.corner, tile.box), box_shape(tile.box)
     largest = float(np.abs(np.nan_to_num(velocity.values, posinf=0.0, neginf=0.0)).max())
-    if min(shape) < 2 or not largest > 0.0:
+    if not largest > 0.0:
         return None
-    own = [tile.numbers(channel, coding, fill=True) for channel, coding in enumerate(codings)]
+    own = [tile.numbers(channel, coding, fill=True) for channel, coding in enumerate(plan.codings)]
     cared = tile.cared_for(0)
-    before = reference_numbers(source, codings, corner, shape, None)
+    before = reference_numbers(still.source, still.prediction.scales, corner, shape, None)
     units = displacements(velocity, 1.0 / largest, corner, shape)
-    above = below = 0.0
-    for now, then in zip(own, before, strict=True):
-        flow = np.zeros_like(then)
-        for axis in range(3):
-            flow += units[..., axis] * np.gradient(then, axis=axis)
-        above -= _product(now - then, flow, cared)
-        below += _product(flow, flow, cared)
-    if not below > 0.0 or not abs(above) > 0.0:
-        return None
-    first = float(np.clip(above / below, -REACH, REACH)) / largest
 
     def error(scale: float) -> float:
         moved = displacements(velocity, scale, corner, shape)
-        there = reference_numbers(source, codings, corner, shape, moved)
+        there = reference_numbers(still.source, still.prediction.scales, corner, shape, moved)
         return sum(_product(now - then, now - then, cared) for now, then in zip(own, there, strict=True))
 
-    coarse = min((first * factor for factor in _SCALE_FACTORS), key=error)
+    starts = {_flow(own, before, units, size) / largest for size in _BLOCKS}
+    tried = {start * factor for start in starts - {0.0} for factor in _FACTORS}
+    if not tried:
+        return None
+    coarse = min(sorted(tried), key=error)
     return min((coarse, *(coarse * factor for factor in _FINE_FACTORS)), key=error)
+
+
+def _flow(own: list[FloatArray], before: list[FloatArray], units: FloatArray, size: int) -> float:
+    """Return how many voxels the largest velocity is, as block means and their slopes tell; 0: unknown.
+
+    Optical flow (Lucas and Kanade, 1981) with one unknown; blocks see motion that is longer than structure.
+    """
+    if min(own[0].shape) < 2 * size:
+        return 0.0
+    above = below = 0.0
+    way = [_block_means(units[..., axis], size) for axis in range(3)]
+    for now, then in zip(own, before, strict=True):
+        start = _block_means(then, size)
+        slope = np.zeros_like(start)
+        for axis in range(3):
+            slope += way[axis] * np.gradient(start, axis=axis)
+        above -= _product(_block_means(now, size) - start, slope, None)
+        below += _product(slope, slope, None)
+    return float(np.clip(size * above / below, -REACH, REACH)) if below > 0.0 else 0.0
+
+
+def _block_means(values: FloatArray, size: int) -> FloatArray:
+    """Return the means of whole blocks of so many voxels a side."""
+    x, y, z = (length // size for length in values.shape)
+    blocks = values[: x * size, : y * size, : z * size].reshape(x, size, y, size, z, size)
+    means: FloatArray = blocks.mean(axis=(1, 3, 5), dtype=np.float32)
+    return means
 
 
 def _product(first: FloatArray, second: FloatArray, cared: NDArray[np.bool_] | None) -> float:

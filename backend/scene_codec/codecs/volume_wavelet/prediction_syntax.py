@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -15,6 +16,7 @@ GAIN_ONE = 32
 
 LARGEST_GAIN = 127
 MAX_SCALE = 1e30
+SMALLEST_UNIT, LARGEST_UNIT = 1e-300, 1e300
 
 Gains = tuple[int, ...]
 _Number = Annotated[int, msgspec.Meta(ge=0, lt=MAX_GRIDS)]
@@ -25,6 +27,13 @@ class GridOf(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_
 
     previous: bool
     number: _Number
+
+
+class ValueScale(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The value that counts as 0, and how much more counts as 1."""
+
+    origin: float
+    unit: float
 
 
 class Motion(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +47,7 @@ class GridPrediction(msgspec.Struct, array_like=True, frozen=True, kw_only=True,
     """How one grid is predicted.
 
     source : grid of the same lattice and with as many channels
+    scales : of each channel of the source: how its values become numbers
     motion : None when its values are taken where they are
     gains : of each channel, in 32nds: for the details of each level, the finest first, and for the base; none
         when values are not predicted
@@ -45,6 +55,7 @@ class GridPrediction(msgspec.Struct, array_like=True, frozen=True, kw_only=True,
     """
 
     source: GridOf
+    scales: tuple[ValueScale, ...]
     motion: Motion | None
     gains: tuple[Gains, ...]
     topology: bool
@@ -96,8 +107,11 @@ def _fault(grid: GridPrediction, number: int, channels: int, levels: int) -> str
         return f"it needs grid {later[0]}, which is not decoded before"
     if grid.motion is not None and not abs(grid.motion.scale) <= MAX_SCALE:
         return f"a scale of {grid.motion.scale}"
-    if grid.gains and len(grid.gains) != channels:
-        return f"gains for {len(grid.gains)} channels of {channels}"
+    if len(grid.scales) != len(grid.gains) or len(grid.gains) not in (0, channels):
+        return f"{len(grid.scales)} scales and {len(grid.gains)} gains for {channels} channels"
+    for scale in grid.scales:
+        if not (math.isfinite(scale.origin) and SMALLEST_UNIT <= scale.unit <= LARGEST_UNIT):
+            return f"a unit of {scale.unit} from {scale.origin}"
     for gains in grid.gains:
         if len(gains) != levels + 1 or any(abs(gain) > LARGEST_GAIN for gain in gains):
             return f"gains {gains[:20]}"

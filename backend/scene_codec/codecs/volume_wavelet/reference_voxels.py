@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.codecs.volume_parts.grid_description import Triple
+from scene_codec.codecs.volume_wavelet.prediction_syntax import ValueScale
 from scene_codec.codecs.volume_wavelet.tiles import filled_smoothly
-from scene_codec.codecs.volume_wavelet.value_coding import ChannelCoding
 from scene_codec.volumes.lifting_wavelet import FloatArray
 from scene_codec.volumes.volume import VolumeGrid
 
@@ -24,16 +24,13 @@ _Mask = NDArray[np.bool_]
 
 
 def reference_numbers(
-    grid: VolumeGrid,
-    codings: Sequence[ChannelCoding],
-    corner: Triple,
-    shape: Triple,
-    moved: FloatArray | None,
+    grid: VolumeGrid, scales: Sequence[ValueScale], corner: Triple, shape: Triple, moved: FloatArray | None
 ) -> list[FloatArray]:
-    """Return the values of a grid in a box of the lattice as numbers of each channel's coding.
+    """Return the numbers of each channel of a grid in a box of the lattice, 0 outside the grid.
 
     Gaps between known values are closed smoothly, except in level sets, which are known everywhere.
 
+    scales : how the values of each channel become numbers
     corner, shape : of the box
     moved : (x, y, z, 3) how far the voxels have come, in voxels, at most `REACH`; None when they have not
     """
@@ -42,10 +39,10 @@ def reference_numbers(
     wide = (shape[0] + 2 * reach, shape[1] + 2 * reach, shape[2] + 2 * reach)
     known, overlap = _known(grid, start, wide), _overlap(grid, start, wide)
     numbers = []
-    for channel, coding in enumerate(codings):
+    for channel, scale in enumerate(scales):
         own = np.zeros(wide, np.float32)
         if overlap is not None:
-            own[overlap[1]] = coding.normalised(_channel(grid, channel)[overlap[0]])
+            own[overlap[1]] = _scaled(_channel(grid, channel)[overlap[0]], scale)
         if grid.kind != "level set":
             own = filled_smoothly(own, known)
         numbers.append(own if moved is None else _interpolated(own, moved, reach))
@@ -84,6 +81,14 @@ def _channel(grid: VolumeGrid, channel: int) -> NDArray[np.generic]:
     """Return the values of a channel, (x, y, z)."""
     own: NDArray[np.generic] = grid.values[..., channel] if grid.values.ndim == 4 else grid.values
     return own
+
+
+def _scaled(values: NDArray[np.generic], scale: ValueScale) -> FloatArray:
+    """Return values as numbers; what is none, or too large for a float32, as 0."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        numbers: FloatArray = ((values.astype(np.float64) - scale.origin) / scale.unit).astype(np.float32)
+    numbers[~np.isfinite(numbers)] = 0.0
+    return numbers
 
 
 def _overlap(grid: VolumeGrid, start: Triple, wide: Triple) -> tuple[tuple[slice, ...], ...] | None:

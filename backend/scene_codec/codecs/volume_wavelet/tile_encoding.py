@@ -87,7 +87,7 @@ def transformed(tile: SourceTile, plan: Plan) -> TileBands:
             [None for _ in plan.codings],
         )
     corner = lattice_corner(plan.header.corner, tile.box)
-    predicted = plan.predictor.bands(corner, box_shape(tile.box), plan.codings)
+    predicted = plan.predictor.bands(corner, box_shape(tile.box))
     coded = [
         # Taken off before gaps are filled: what lies in them need not be undone.
         decompose(tile.numbers(channel, coding, fill=plan.fill, less=reconstruct(own)), LEVELS)

@@ -1,0 +1,410 @@
+"""Frames help each other: files get smaller, every frame is as good, decodes alone; hostile ones do not."""
+
+import dataclasses
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from volume_frames import SHAPE, SPEED, WAY, cloud, frame
+
+import scene_codec
+from scene_codec.bitstream import open_scene_file, serialise
+from scene_codec.bitstream.records import ObjectRecord, SceneContent, Section
+from scene_codec.codecs.volume_wavelet import syntax
+from scene_codec.codecs.volume_wavelet.config import VolumeWaveletSettings
+from scene_codec.codecs.volume_wavelet.decoder import VolumeReader, decode_volume
+from scene_codec.codecs.volume_wavelet.encoder import encode_volume
+from scene_codec.codecs.volume_wavelet.prediction_syntax import (
+    GAIN_ONE,
+    GridOf,
+    GridPrediction,
+    Motion,
+    Prediction,
+    ValueScale,
+    read_prediction,
+    write_prediction,
+)
+from scene_codec.codecs.volume_wavelet.reference_voxels import REACH, displacements, reference_numbers
+from scene_codec.errors import CorruptFileError, UnsupportedSceneError
+from scene_codec.progress import Progress
+from scene_codec.volumes.frame_names import follows, frame_of, in_frame_order
+from scene_codec.volumes.volume import VolumeGrid, VolumeObject
+from scene_codec.volumes.volume_files import save_volume
+
+COUNT = 5
+
+
+@pytest.fixture(scope="module")
+def sequence(tmp_path_factory):
+    """A file of five frames, and the frames."""
+    frames = [frame(number) for number in range(COUNT)]
+    path = tmp_path_factory.mktemp("sequence") / "cloud.nscene"
+    scene_codec.encode(frames, path, settings={"keyframes": 3}, device="cpu")
+    return path, frames
+
+
+def sections_of(volume, previous=None, **changes):
+    changes = changes or {"psnr": 45.0}
+    coded = encode_volume(volume, VolumeWaveletSettings(**changes), Progress(), previous)
+    return {section.kind: section.payload for section in coded}
+
+
+def psnr(decoded, original):
+    difference = (decoded.values.astype(float) - original.values.astype(float))[original.active]
+    values = original.values[original.active].astype(float)
+    extent = np.ptp(values.reshape(len(values), -1), axis=0).max()
+    return 20 * np.log10(extent / np.sqrt((difference**2).mean()))
+
+
+def assert_same(first, second):
+    assert [grid.name for grid in first.grids] == [grid.name for grid in second.grids]
+    for one, other in zip(first.grids, second.grids, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+        np.testing.assert_array_equal(one.active, other.active)
+
+
+def test_every_frame_keeps_the_promise(sequence):
+    path, frames = sequence
+    for decoded, original in zip(scene_codec.decode(path, device="cpu"), frames, strict=True):
+        assert decoded.name == original.name
+        for grid, source in zip(decoded.grids, original.grids, strict=True):
+            np.testing.assert_array_equal(grid.active, source.active)
+            assert 45.0 <= psnr(grid, source) < 45.3
+
+
+def test_a_frame_decodes_alone_to_the_same_voxels(sequence):
+    path, _ = sequence
+    for whole in scene_codec.decode(path, device="cpu"):
+        (alone,) = scene_codec.decode(path, only=whole.name, device="cpu")
+        assert_same(alone, whole)
+
+
+def test_frames_decode_in_any_order(sequence):
+    path, frames = sequence
+    whole = {item.name: item for item in scene_codec.decode(path, device="cpu")}
+    names = [frames[index].name for index in (4, 1, 2, 2, 0)]
+    for item in scene_codec.decode(path, only=names, device="cpu"):
+        assert_same(item, whole[item.name])
+
+
+def test_only_frames_between_those_that_stand_alone_need_another(sequence):
+    path, _ = sequence
+    with open_scene_file(path) as scene:
+        needed = []
+        for name in scene.names:
+            data = scene.read_object(name, syntax.PREDICTION)
+            needed.append(read_prediction(data).previous)
+    assert needed == ["", "cloud_0000", "cloud_0001", "", "cloud_0003"]
+
+
+def test_frames_with_help_take_fewer_bytes(sequence, tmp_path):
+    path, frames = sequence
+    alone = tmp_path / "alone.nscene"
+    scene_codec.encode(frames, alone, settings={"keyframes": 1}, device="cpu")
+    helped, plain = scene_codec.inspect(path), scene_codec.inspect(alone)
+    for index in (1, 2, 4):
+        assert helped.objects[index].bytes < 0.8 * plain.objects[index].bytes
+    assert helped.objects[0].bytes == plain.objects[0].bytes
+
+
+def test_changing_a_frame_that_was_handed_out_does_not_harm_the_next(sequence):
+    path, _ = sequence
+    expected = list(scene_codec.decode(path, device="cpu"))
+    for item, original in zip(scene_codec.decode(path, device="cpu"), expected, strict=True):
+        assert_same(item, original)
+        for grid in item.grids:
+            grid.values[...] = 7
+            grid.active[...] = True
+
+
+def test_motion_is_found_and_its_scale_is_voxels_a_unit():
+    first = sections_of(frame(0))
+    previous = decode_volume(first, Progress(), name="cloud_0000")
+    prediction = read_prediction(sections_of(frame(1), previous)[syntax.PREDICTION])
+    density = prediction.grids[1]
+    assert density.source.previous
+    assert density.motion.scale == pytest.approx(1.0 / SPEED, rel=0.2)
+
+
+def test_active_voxels_of_the_frame_before_are_a_clue_where_they_are_alike():
+    def held(number):
+        density = dataclasses.replace(frame(number, moving=False).grids[0], active=cloud(0)[1])
+        return VolumeObject(f"held_{number}", (density,), file_format="vdb")
+
+    previous = decode_volume(sections_of(held(0)), Progress(), name="held_0")
+    alone, helped = sections_of(held(1)), sections_of(held(1), previous)
+    assert read_prediction(helped[syntax.PREDICTION]).grids[0].topology
+    assert len(helped[syntax.TOPOLOGY]) < 0.5 * len(alone[syntax.TOPOLOGY])
+
+
+def test_temperature_is_predicted_from_density():
+    prediction = read_prediction(sections_of(frame(0))[syntax.PREDICTION])
+    assert prediction.previous == ""
+    assert prediction.grids[2].source == GridOf(previous=False, number=1)
+    alone = dataclasses.replace(frame(0), grids=frame(0).grids[2:])
+    together, apart = sections_of(frame(0)), [sections_of(frame(0)), sections_of(alone)]
+    without = dataclasses.replace(frame(0), grids=frame(0).grids[:2])
+    own = sum(map(len, together.values())) - sum(map(len, sections_of(without).values()))
+    assert own < 0.75 * sum(map(len, apart[1].values()))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8", "int16"])
+@pytest.mark.parametrize("target", [{"lossless": True}, {"max_error": 3.0}])
+def test_guarantees_hold_for_frames(dtype, target):
+    frames = [frame(number, dtype=dtype) for number in range(3)]
+    bound = 0.0 if "lossless" in target else 3.0 if np.dtype(dtype).kind in "iu" else 0.01
+    if bound:
+        target = {"max_error": bound}
+    previous = None
+    for own in frames:
+        sections = sections_of(own, previous, **target)
+        decoded = decode_volume(sections, Progress(), previous, own.name)
+        for grid, source in zip(decoded.grids, own.grids, strict=True):
+            np.testing.assert_array_equal(grid.active, source.active)
+            difference = grid.values.astype(float) - source.values.astype(float)
+            assert np.abs(difference[source.active]).max() <= bound
+        previous = decoded
+
+
+def test_a_region_of_a_frame_is_that_part_of_the_whole():
+    previous = decode_volume(sections_of(frame(0), psnr=40.0, tile=32), Progress(), name="cloud_0000")
+    sections = sections_of(frame(1), previous, psnr=40.0, tile=32)
+    whole = decode_volume(sections, Progress(), previous)
+    for number in range(3):
+        part = VolumeReader(sections, previous).region(number, (3, 5, 2), (9, 4, 20), Progress())
+        box = (slice(3, 12), slice(5, 9), slice(2, 22))
+        np.testing.assert_array_equal(part.values, whole.grids[number].values[box])
+        np.testing.assert_array_equal(part.active, whole.grids[number].active[box])
+
+
+def test_regions_of_several_tiles_with_motion_agree_with_the_whole():
+    def long(number):
+        grids = []
+        for grid in frame(number).grids:
+            repeated = np.concatenate([grid.values] * 3, axis=2)
+            grids.append(
+                dataclasses.replace(grid, values=repeated, active=np.concatenate([grid.active] * 3, axis=2))
+            )
+        return VolumeObject(f"long_{number}", tuple(grids), file_format="vdb")
+
+    previous = decode_volume(sections_of(long(0), psnr=40.0, tile=32), Progress(), name="long_0")
+    sections = sections_of(long(1), previous, psnr=40.0, tile=32)
+    assert any(own and own.motion for own in read_prediction(sections[syntax.PREDICTION]).grids)
+    whole = decode_volume(sections, Progress(), previous)
+    for start in (0, 20, 55):
+        part = VolumeReader(sections, previous).region(2, (0, 0, start), (24, 20, 25), Progress())
+        np.testing.assert_array_equal(part.values, whole.grids[2].values[:, :, start : start + 25])
+
+
+def test_a_frame_that_cannot_be_coded_leaves_the_others_whole(tmp_path):
+    level_set = VolumeGrid("sdf", np.ones((3, 3, 3), bool), active=np.ones((3, 3, 3), bool), kind="level set")
+    bad = VolumeObject("cloud_0002", (level_set,), file_format="vdb")
+    frames = [frame(1), bad, frame(3), frame(4)]
+    report = scene_codec.encode(frames, tmp_path / "c.nscene", device="cpu")
+    assert [failure.name for failure in report.failures] == ["cloud_0002"]
+    names = [item.name for item in scene_codec.decode(tmp_path / "c.nscene", device="cpu")]
+    assert names == ["cloud_0001", "cloud_0003", "cloud_0004"]
+
+
+def test_files_of_a_folder_become_frames_in_the_order_of_their_numbers(tmp_path):
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    for number in (1, 2, 10):
+        save_volume(frame(number, moving=False), folder / f"smoke{number}.vdb")
+    (tmp_path / "cache" / "smoke9.vdb").write_bytes(b"no VDB file")
+    report = scene_codec.encode(folder, tmp_path / "c.nscene", device="cpu")
+    assert [item.name for item in report.objects] == ["smoke1", "smoke2", "smoke10"]
+    assert [failure.name for failure in report.failures] == ["smoke9"]
+    assert report.objects[0].source_bytes == (folder / "smoke1.vdb").stat().st_size
+    names = [item.name for item in scene_codec.decode(tmp_path / "c.nscene", device="cpu")]
+    assert names == ["smoke1", "smoke2", "smoke10"]
+
+
+def test_nothing_but_damaged_files_says_why(tmp_path):
+    (tmp_path / "smoke1.vdb").write_bytes(b"no VDB file")
+    with pytest.raises(UnsupportedSceneError, match=r"smoke1\.vdb"):
+        scene_codec.encode(tmp_path / "smoke1.vdb", tmp_path / "c.nscene", device="cpu")
+
+
+def test_added_frames_stand_alone(sequence, tmp_path):
+    path, _ = sequence
+    grown = tmp_path / "grown.nscene"
+    scene_codec.add(path, [frame(5)], output=grown, device="cpu")
+    (added,) = scene_codec.decode(grown, only="cloud_0005", device="cpu")
+    assert psnr(added.grids[1], frame(5).grids[1]) >= 45.0
+
+
+def test_the_same_frames_give_the_same_bytes(sequence, tmp_path):
+    path, frames = sequence
+    again = tmp_path / "again.nscene"
+    scene_codec.encode(frames, again, settings={"keyframes": 3}, device="cpu")
+    assert again.read_bytes() == path.read_bytes()
+
+
+ONE = ValueScale(origin=0.0, unit=1.0)
+
+
+def still(gain=GAIN_ONE, **changes):
+    source = changes.pop("source", GridOf(previous=True, number=0))
+    gains = ((gain,) * (syntax.LEVELS + 1),)
+    fields = {"scales": (ONE,), "motion": None, "gains": gains, "topology": False} | changes
+    return GridPrediction(source=source, **fields)
+
+
+GAINS = still().gains[0]
+HOSTILE = {
+    "a later grid": Prediction(previous="", grids=(still(source=GridOf(previous=False, number=0)),)),
+    "no frame named": Prediction(previous="", grids=(still(),)),
+    "too few grids": Prediction(previous="a", grids=()),
+    "too few gains": Prediction(previous="a", grids=(still(gains=(GAINS[1:],)),)),
+    "gains of channels": Prediction(previous="a", grids=(still(gains=(GAINS, GAINS), scales=(ONE, ONE)),)),
+    "too few scales": Prediction(previous="a", grids=(still(scales=()),)),
+    "a unit of nothing": Prediction(previous="a", grids=(still(scales=(ValueScale(origin=0.0, unit=0.0),)),)),
+    "an infinite origin": Prediction(
+        previous="a", grids=(still(scales=(ValueScale(origin=float("inf"), unit=1.0),)),)
+    ),
+    "huge gains": Prediction(previous="a", grids=(still(10**9),)),
+    "not a number": Prediction(
+        previous="a",
+        grids=(still(motion=Motion(velocity=GridOf(previous=True, number=1), scale=float("nan"))),),
+    ),
+    "no velocity": Prediction(
+        previous="a", grids=(still(motion=Motion(velocity=GridOf(previous=True, number=0), scale=1.0)),)
+    ),
+    "no such grid": Prediction(previous="a", grids=(still(source=GridOf(previous=True, number=9)),)),
+    "other channels": Prediction(previous="a", grids=(still(source=GridOf(previous=True, number=1)),)),
+}
+
+
+@pytest.mark.parametrize("fault", HOSTILE)
+def test_hostile_predictions_are_refused(fault):
+    sections = sections_of(frame(1, moving=False)) | {syntax.PREDICTION: write_prediction(HOSTILE[fault])}
+    own = frame(0)
+    previous = VolumeObject("a", (own.grids[1], own.grids[0]))
+    with pytest.raises(CorruptFileError):
+        decode_volume(sections, Progress(), previous)
+
+
+@settings(max_examples=60, derandomize=True)
+@given(data=st.binary(max_size=60))
+def test_a_prediction_of_any_bytes_is_read_or_refused(data):
+    sections = sections_with(data)
+    try:
+        decode_volume(sections, Progress(), frame(0, moving=False))
+    except CorruptFileError:
+        return
+    read_prediction(data)
+
+
+def sections_with(data, known={}):  # noqa: B006 - encoded once for all examples
+    if not known:
+        known.update(sections_of(frame(1, moving=False)))
+    return known | {syntax.PREDICTION: data}
+
+
+def written(tmp_path, needs):
+    """A file of frames a, b, ... of which each needs the named one."""
+    own = sections_of(frame(1, moving=False))
+    records = []
+    for name, needed in needs.items():
+        sections = [Section(kind, data) for kind, data in own.items()]
+        if needed:
+            content = write_prediction(Prediction(previous=needed, grids=(still(gain=0),)))
+            sections.append(Section(syntax.PREDICTION, content))
+        records.append(ObjectRecord(name=name, sections=tuple(sections)))
+    path = tmp_path / "made.nscene"
+    path.write_bytes(serialise(SceneContent("volume-wavelet", syntax.PAYLOAD_VERSION, (), tuple(records))))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("needs", "whole"),
+    [
+        ({"a": "b", "b": ""}, ["b"]),
+        ({"a": "a"}, []),
+        ({"a": "missing", "b": "a", "c": ""}, ["c"]),
+        ({f"{n:03d}": f"{n - 1:03d}" if n else "" for n in range(70)}, [f"{n:03d}" for n in range(64)]),
+    ],
+)
+def test_frames_that_need_what_does_not_come_before_are_refused(tmp_path, needs, whole):
+    path = written(tmp_path, needs)
+    for name in needs:
+        if name in whole[:1] + whole[-1:]:
+            (item,) = scene_codec.decode(path, only=name, device="cpu")
+            assert item.name == name
+        elif name not in whole:
+            with pytest.raises(CorruptFileError):
+                list(scene_codec.decode(path, only=name, device="cpu"))
+
+
+@pytest.mark.parametrize("way", [(0, 0, 0), (2, -1, 3), (-16, 16, -16)])
+def test_moving_by_whole_voxels_is_taking_those_voxels(way):
+    moved = np.broadcast_to(np.float32(way), (6, 7, 8, 3))
+    grid = dataclasses.replace(frame(0, moving=False).grids[0], active=None, kind="level set")
+    (there,) = reference_numbers(grid, (ONE,), (2, 3, 4), (6, 7, 8), moved)
+    corner = tuple(own - step for own, step in zip((2, 3, 4), way, strict=True))
+    (expected,) = reference_numbers(grid, (ONE,), corner, (6, 7, 8), None)
+    np.testing.assert_array_equal(there, expected)
+
+
+def test_numbers_are_values_on_a_scale():
+    grid = VolumeGrid("a", np.full((3, 3, 3), 7.0, np.float32), background=(1.0,), kind="level set")
+    (numbers,) = reference_numbers(grid, (ValueScale(origin=1.0, unit=2.0),), (-1, 0, 0), (2, 3, 3), None)
+    np.testing.assert_array_equal(numbers[0], 0.0)
+    np.testing.assert_array_equal(numbers[1], 3.0)
+
+
+@pytest.mark.parametrize("scale", [1.0 / SPEED, 1e30, -1e30, 0.0])
+def test_nothing_comes_from_farther_than_the_reach(scale):
+    found = displacements(frame(0).grids[0], scale, (-5, 0, 3), SHAPE)
+    assert found.shape == (*SHAPE, 3)
+    assert np.abs(found).max() <= REACH
+    if scale == 1.0 / SPEED:
+        np.testing.assert_allclose(found.reshape(-1, 3).mean(axis=0), WAY, atol=0.05)
+
+
+def test_velocities_that_are_no_numbers_do_not_move():
+    grid = frame(0).grids[0]
+    values = grid.values.copy()
+    values[::2] = np.nan
+    values[1::2] = np.inf
+    found = displacements(dataclasses.replace(grid, values=values), 0.1, (0, 0, 0), SHAPE)
+    np.testing.assert_array_equal(found, 0.0)
+
+
+names = st.from_regex(r"[a-c_.]{0,3}[0-9]{0,4}", fullmatch=True)
+
+
+@given(names)
+def test_a_frame_is_its_prefix_and_its_number(name):
+    found = frame_of(name)
+    if found is None:
+        assert not name or not name[-1].isdigit()
+    else:
+        assert name.startswith(found[0])
+        assert int(name[len(found[0]) :]) == found[1]
+        assert not found[0] or not found[0][-1].isdigit()
+
+
+@given(st.lists(names, max_size=12))
+def test_order_of_frames_moves_nothing_but_frames(given_names):
+    ordered = in_frame_order(given_names, lambda name: name)
+    assert sorted(ordered) == sorted(given_names)
+    others = [name for name in given_names if frame_of(name) is None]
+    assert [name for name in ordered if frame_of(name) is None] == others
+    prefixes = {frame_of(name)[0] for name in given_names if frame_of(name)}
+    for prefix in prefixes:
+        numbers = [frame_of(name)[1] for name in ordered if frame_of(name) and frame_of(name)[0] == prefix]
+        assert numbers == sorted(numbers)
+    assert all(follows(name, name) is False for name in given_names)
+
+
+def test_settings_of_the_file_are_plain_numbers(sequence):
+    """What the section holds is MessagePack of arrays and numbers: nothing of this program's own."""
+    path, _ = sequence
+    with open_scene_file(path) as scene:
+        content = msgspec.msgpack.decode(scene.read_object("cloud_0001", syntax.PREDICTION))
+    assert content[0] == "cloud_0000"
+    assert len(content[1]) == 3
