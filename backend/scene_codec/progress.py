@@ -53,13 +53,13 @@ class Progress:
         *,
         span: tuple[float, float] = (0.0, 1.0),
         stage: str = "",
-        started: float | None = None,
+        started: tuple[float, float] | None = None,
     ) -> None:
         self._callback = callback
         self._cancel = cancel
         self._span = span
         self._stage = stage
-        self._started = time.monotonic() if started is None else started
+        self._started = (time.monotonic(), 0.0) if started is None else started
 
     def part(self, start: float, end: float, stage: str) -> Progress:
         """Return a reporter for the part of this one from `start` to `end` (fractions of this one's span)."""
@@ -73,6 +73,15 @@ class Progress:
             started=self._started,
         )
 
+    def resumed(self, fraction: float) -> Progress:
+        """Return a reporter for this part of which `fraction` was done by an earlier run.
+
+        The time left then follows from what is done from now on.
+        """
+        low, high = self._span
+        started = (time.monotonic(), low + fraction * (high - low))
+        return Progress(self._callback, self._cancel, span=self._span, stage=self._stage, started=started)
+
     def update(self, fraction: float, message: str = "") -> None:
         """Report `fraction` in [0, 1] of this part. Raises `Cancelled` when the job is to stop."""
         self.check_cancelled()
@@ -80,9 +89,10 @@ class Progress:
             return
         low, high = self._span
         overall = low + min(max(fraction, 0.0), 1.0) * (high - low)
-        elapsed = time.monotonic() - self._started
+        began, before = self._started
+        elapsed, done = time.monotonic() - began, overall - before
         # Below one percent the extrapolation is noise that would only alarm people.
-        remaining = elapsed * (1.0 - overall) / overall if overall > 0.01 else None
+        remaining = elapsed * (1.0 - overall) / done if done > 0.01 else None
         self._callback(ProgressEvent(self._stage, overall, message, remaining))
 
     def check_cancelled(self) -> None:

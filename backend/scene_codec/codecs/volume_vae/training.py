@@ -54,7 +54,7 @@ WIDTHS_RATE = 10.0
 
 @dataclass(frozen=True)
 class TrainingPoint:
-    """How training stands: losses on the latest blocks and on blocks that it never sees."""
+    """How training stands: mean loss of the steps since the last point, and loss of blocks it never sees."""
 
     step: int
     steps: int
@@ -89,8 +89,10 @@ def train_block_vae(
     """
     blocks = TrainingBlocks(volumes, settings.margin, progress.part(0.0, 0.05, "reading"))
     trainer = Trainer(blocks, settings, TrainingRun() if run is None else run)
-    trainer.run(progress.part(0.05, 1.0, "training"))
-    return trainer.packed(msgspec.structs.replace(card, steps=trainer.steps))
+    trainer.run(progress.part(0.05, 0.98, "training"))
+    data = trainer.packed(msgspec.structs.replace(card, steps=trainer.steps))
+    progress.update(1.0)
+    return data
 
 
 class Trainer:
@@ -121,15 +123,18 @@ class Trainer:
         checkpoint = self._run.checkpoint
         if checkpoint is not None and checkpoint.exists():
             self._restore(checkpoint)
+            progress = progress.resumed(self._step / self.steps)
         saved = time.monotonic()
+        losses: list[float] = []
         try:
             while self._step < self.steps:
-                loss = self._do_step()
+                losses.append(self._do_step())
                 self._step += 1
                 if self._step == self.steps or self._step % max(1, self.steps // MEASUREMENTS) == 0:
-                    self._measure(loss)
-                message = f"step {self._step} of {self.steps}, loss {loss:.5f}"
-                progress.update(self._step / self.steps, message)
+                    # The mean: a single step's loss says more of its blocks than of the network.
+                    self._measure(sum(losses) / len(losses))
+                    losses.clear()
+                progress.update(self._step / self.steps, self._standing())
                 if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
                     self._save(checkpoint)
                     saved = time.monotonic()
@@ -137,6 +142,14 @@ class Trainer:
             if checkpoint is not None and self._step:
                 self._save(checkpoint)
             raise
+
+    def _standing(self) -> str:
+        """Return in words how far training is."""
+        words = f"step {self._step:,} of {self.steps:,}"
+        if not self.points:
+            return words
+        latest = self.points[-1]
+        return f"{words}, loss {latest.training_loss:.4g}, {latest.validation_loss:.4g} on what was kept out"
 
     def packed(self, card: ModelCard) -> bytes:
         """Return the bytes of the model as it stands."""
