@@ -296,6 +296,7 @@ def _report(
     taken = sides.compared_bytes
     return ComparisonReport(
         original=str(sides.original_path),
+        original_grids=len(sides.original.grids),
         file=str(sides.file),
         object=sides.object,
         codec=sides.codec,

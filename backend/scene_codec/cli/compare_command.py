@@ -140,9 +140,10 @@ def _show(report: ComparisonReport, output: Path) -> None:
     title = f"{shown(report.original)} and {shown(report.file)}"
     print_table(title, columns, [_row(grid) for grid in report.grids])
     bits = "" if report.bits_per_voxel is None else f", {report.bits_per_voxel:.4g} bits per voxel"
+    whole = f"All {report.original_grids} grids: " if report.original_grids > 1 else ""
     results().print(
-        f"{size(report.compared_bytes)}, {ratio(report.source_bytes, report.compared_bytes)} smaller than "
-        f"the original's file, {ratio(report.binary_bytes, report.compared_bytes)} than its plain "
+        f"{whole}{size(report.compared_bytes)}, {ratio(report.source_bytes, report.compared_bytes)} smaller "
+        f"than the original's file, {ratio(report.binary_bytes, report.compared_bytes)} than its plain "
         f"values{bits}."
     )
     results().print(f"Picture: {shown(str(output))}")

@@ -28,7 +28,7 @@ def sheet_heading(report: ComparisonReport, not_drawn: int) -> list[Line]:
             if active is None or active == report.bits_per_voxel
             else f", {number(active)} bits per active voxel"
         )
-        grids = "" if len(report.grids) == 1 else ", all grids together"
+        grids = "" if report.original_grids == 1 else f", all {report.original_grids} grids together"
         lines.append(Line(f"{number(report.bits_per_voxel)} bits per voxel{more}{grids}"))
     for names, where in ((report.only_in_original, "original"), (report.only_in_file, "compared file")):
         if names:

@@ -42,6 +42,7 @@ class GridComparison(msgspec.Struct, frozen=True, kw_only=True):
 class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was compared, and how far it is apart.
 
+    original_grids : how many the original has, compared or not
     object, codec : of the .nscene file; None when a file of volumes was compared
     file_bytes : of the whole file; compared_bytes : of this volume alone, with an even share of what the
         objects of the file have in common
@@ -52,6 +53,7 @@ class ComparisonReport(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     original: str
+    original_grids: int
     file: str
     object: str | None
     codec: str | None
