@@ -31,7 +31,7 @@ from measurement.block_vae_runs import measured_grid
 from measurement.rate_curves import bits_at, codec_rows, curve, mean_row, rate_change
 from measurement.results import RESULTS, Table, write_results
 from measurement.tthresh import NAME as TTHRESH
-from measurement.volume_rivals import HALF_BLOSC, Rivals
+from measurement.volume_rivals import HALF_BLOSC, TRAINED_ON, Rivals
 from scene_codec.codecs.volume_wavelet.codec import VolumeWaveletCodec
 from scene_codec.codecs.volume_wavelet.decoder import decode_volume
 from scene_codec.codecs.volume_wavelet.encoder import encode_volume
@@ -49,9 +49,6 @@ COMPARED = {
     "bd_rate_dct": DCT,
 }
 """Field of a rate change of ours, and against what."""
-
-TRAINED_ON = ("manta_fire128", "tomhepz", "carotid", "eun_mri")
-"""Beginnings of names of volumes that the shipped prior was trained on."""
 
 NOTES = (
     "PSNR is over all voxels of the box, against the range of its values. Bytes are those of all sections; "

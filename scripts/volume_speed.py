@@ -77,7 +77,7 @@ def notes(runs: int, load: dict[str, tuple[float, ...]]) -> tuple[str, ...]:
         f"Medians of {runs} runs, each in a new process. Seconds from the volume's file to the .nscene file, "
         "and from that to values in memory, without imports. Of several volumes: sums of the medians. Voxels "
         "of all grids count once, whatever their channels.",
-        f"Aimed at: {ENCODE_TARGET:,.0f} voxels a second encoding, {DECODE_TARGET:,.0f} decoding, on 2 cores.",
+        f"Aimed at: {ENCODE_TARGET:,.0f} voxels a second encoding, {DECODE_TARGET:,.0f} decoding.",
         "Processes waiting for a processor, mean of a minute: "
         f"{load['before'][0]:.1f} before, {load['after'][0]:.1f} after.",
     )

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from measurement.measured_process import run_measured
 from measurement.results import RESULTS, Table, write_results
-from measurement.volume_rivals import openvdb_copy
+from measurement.volume_rivals import TRAINED_ON, openvdb_copy
 from scene_codec.bitstream import open_scene_file
 from scene_codec.codecs.volume_wavelet.grid_tables import read_tables
 from scene_codec.codecs.volume_wavelet.syntax import (
@@ -46,7 +47,8 @@ NOTES = (
     "file: the lowest PSNR and the largest error of its grids.",
     "Half + Blosc is the same file written again by OpenVDB itself with 16-bit floats, Blosc and active "
     "masks. Bytes of grids are without those that the file says of all grids together.",
-    "Topology exact: the same voxels are active in the file that was decoded.",
+    "Topology exact: the same voxels are active in the file that was decoded. Trained on: the codec's prior "
+    "was trained on that file; what it reaches there says little.",
 )
 
 
@@ -95,7 +97,12 @@ def file_rows(path: Path, openvdb: Path) -> tuple[list[dict[str, Any]], dict[str
         grids = list(grid_rows(path.name, load_vdb(path), load_vdb(decoded), sizes))
         whole = sizes_row(path.stat().st_size, copy.stat().st_size, file.stat().st_size)
     measured = [row for row in grids if "active_psnr" in row]
-    row = {"label": path.name, **whole, "topology_exact": all(row["topology_exact"] for row in grids)}
+    row = {
+        "label": path.name,
+        **whole,
+        "trained_on": path.name.startswith(TRAINED_ON),
+        "topology_exact": all(row["topology_exact"] for row in grids),
+    }
     for field, worst in (("active_psnr", min), ("psnr", min), ("max_error", max)):
         row[field] = worst(own[field] for own in measured)
     return [row, *grids], streams
@@ -139,18 +146,27 @@ def same_topology(before: VolumeGrid, after: VolumeGrid) -> bool:
 
 
 def grid_errors(before: VolumeGrid, after: VolumeGrid) -> dict[str, float]:
-    """Return PSNR over active voxels and over the box, and the largest error of an active voxel."""
+    """Return PSNR over active voxels and over the box, and the largest error of an active voxel.
+
+    Of finite values; others must have come back as they were.
+    """
     pair = [grid.values.astype(np.float64).reshape(*grid.shape, -1) for grid in (before, after)]
+    finite = np.isfinite(pair[0])
+    if not np.array_equal(pair[0][~finite], pair[1][~finite], equal_nan=True):
+        raise SystemExit(f"NaN or infinities of '{before.name}' are not what they were")
     active = np.ones(before.shape, np.bool_) if before.active is None else before.active
-    chosen = pair[0][active]
-    extent = float((chosen.max(axis=0) - chosen.min(axis=0)).max()) or 1.0
-    difference = (pair[1] - pair[0]) / extent
-    inside = difference[active]
+    ranges = [np.ptp(own[active & chosen]) for own, chosen in zip(*_by_channel(pair[0], finite), strict=True)]
+    difference = np.where(finite, pair[1] - pair[0], 0.0) / (float(max(ranges)) or 1.0)
+    inside = difference[active][finite[active]]
     return {
         "active_psnr": _psnr(float(np.mean(inside**2))),
-        "psnr": _psnr(float(np.mean(difference**2))),
+        "psnr": _psnr(float(np.mean(difference[finite] ** 2))),
         "max_error": float(np.abs(inside).max()),
     }
+
+
+def _by_channel(*arrays: NDArray[Any]) -> list[NDArray[Any]]:
+    return [np.moveaxis(array, -1, 0) for array in arrays]
 
 
 def _psnr(mean: float) -> float:

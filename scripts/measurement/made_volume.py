@@ -15,7 +15,7 @@ LONGEST, SHORTEST = 2.0, 160.0
 SLOPE = 1.1
 """Amplitudes fall with this power of the frequency."""
 
-NOISE = 1.5
+NOISE = 2.5
 """Standard deviation in grey values, where there is something."""
 
 

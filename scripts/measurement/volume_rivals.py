@@ -20,6 +20,9 @@ from measurement.codec_points import measured_point, shares_of
 from measurement.provenance import provenance
 
 HALF_BLOSC = "OpenVDB, half + Blosc"
+TRAINED_ON = ("manta_fire128", "tomhepz", "carotid", "eun_mri")
+"""Beginnings of names of volumes that the shipped prior was trained on."""
+
 SCRIPTS = Path(__file__).resolve().parents[1]
 
 Point = dict[str, Any]
