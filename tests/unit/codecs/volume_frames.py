@@ -15,12 +15,12 @@ SPEED = 12.5
 
 def cloud(number, dtype=np.float32):
     """The values of a frame, (x, y, z), and which are active."""
-    field = gaussian_filter(np.random.default_rng(5).standard_normal((48, 48, 64)), 1.5)
+    field = gaussian_filter(np.random.default_rng(5).standard_normal((48, 48, 64)), 2.5)
     field = (field / np.abs(field).max()).astype(np.float32)
     lattice = np.indices(SHAPE, dtype=np.float32)
     places = [axis + 12.0 - number * step for axis, step in zip(lattice, WAY, strict=True)]
     values = map_coordinates(field, places, order=3, mode="grid-wrap").astype(np.float32)
-    values += 0.002 * np.random.default_rng(number).standard_normal(SHAPE).astype(np.float32)
+    values += 0.0005 * np.random.default_rng(number).standard_normal(SHAPE).astype(np.float32)
     active = values > 0.05
     values = np.where(active, values, np.float32(0.0))
     if np.dtype(dtype).kind in "iu":
@@ -42,7 +42,7 @@ def frame(number, name="", dtype=np.float32, *, moving=True):
         flow = VolumeGrid(
             "velocity", velocity, active=np.ones(SHAPE, bool), background=(0.0,) * 3, kind="staggered"
         )
-        heat = 3 * values + 0.01 * np.random.default_rng(number + 99).standard_normal(SHAPE)
+        heat = 3 * values + 0.002 * np.random.default_rng(number + 99).standard_normal(SHAPE)
         heat = np.where(active, heat, 0).astype(values.dtype)
         grids = [flow, density, VolumeGrid("temperature", heat, active=active, kind="fog volume")]
     return VolumeObject(name or f"cloud_{number:04d}", tuple(grids), file_format="vdb")

@@ -20,7 +20,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0.0)]
 class VolumeWaveletSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How volumes are coded. One of psnr, max_error, target_size, lossless and step decides the quality."""
 
-    psnr: Annotated[float, msgspec.Meta(ge=10.0, le=140.0)] | None = None
+    psnr: Annotated[float, msgspec.Meta(ge=10.0, le=120.0)] | None = None
     """Wanted PSNR of each grid in dB over its active voxels, reached and exceeded by 0.1 dB at most (more
     where rounding to whole numbers decides)."""
 
