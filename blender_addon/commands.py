@@ -9,10 +9,13 @@ import bpy
 
 from . import jobs
 from .bridges.mesh_bridge import SURFACE_TYPES
-from .bridges.scene_reader import reference_to
+from .bridges.object_reader import reference_to
+from .bridges.volume_bridge import make_volume_paths_relative
+from .bridges.volume_reader import has_volume
+from .encode_report import encode_words, failure_words
 from .operators.decode import DecodeRequest, start_decode
-from .operators.encode import EncodeRequest, encode_words, failure_words, parse_settings, start_encode
-from .output_files import absolute, check_writable, with_suffix
+from .operators.encode import EncodeRequest, parse_settings, start_encode
+from .output_files import absolute, check_writable, existing_folder, with_suffix
 
 COMMAND = "scene_codec"  # Blender accepts identifiers only, so no hyphen
 
@@ -22,6 +25,10 @@ examples:
       store every mesh, curve, text and metaball of the scene, with its modifiers applied
   blender scene.blend --command {COMMAND} encode -o rocks.nscene --objects Rock Rock.001 --preset fast
       store two objects, with a quicker preset
+  blender scene.blend --command {COMMAND} encode --volumes -o smoke.nscene --max-error 0.01
+      store every volume, sequence and fluid cache of the scene instead; a file holds one or the other
+  blender --command {COMMAND} encode --volumes --folder cache/data -o smoke.nscene
+      store all .vdb files of a folder, numbered ones as sequences
   blender --command {COMMAND} decode scene.nscene -o restored.blend
       bring the objects back into an empty scene and save it; with a .blend file first, into that one
 
@@ -62,12 +69,20 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--codec", default="", help="codec; default: the backend's")
     encode.add_argument("--preset", default="", help="preset; default: the codec's best measured one")
     encode.add_argument("--settings", default="", metavar="JSON", help="fields of the codec's configuration")
-    encode.add_argument("--no-modifiers", action="store_true", help="store the meshes before their modifiers")
+    encode.add_argument(
+        "--no-modifiers", action="store_true", help="store the objects before their modifiers"
+    )
+    _add_volume_flags(encode)
     decode = actions.add_parser("decode", help="bring the objects of .nscene files into a .blend file")
     decode.add_argument("files", nargs="+", metavar="FILE", help=".nscene files to read")
     decode.add_argument("-o", "--output", required=True, help=".blend file to write")
     decode.add_argument(
         "--only", nargs="+", default=[], metavar="NAME", help="objects to decode; default: all"
+    )
+    decode.add_argument(
+        "--volume-folder",
+        metavar="FOLDER",
+        help="where the .vdb files of volumes go; default: a folder beside each .nscene file",
     )
     for action in (encode, decode):
         action.add_argument("--device", default="auto", help="auto, cpu or cuda; default: auto")
@@ -75,16 +90,40 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_volume_flags(encode: argparse.ArgumentParser) -> None:
+    volumes = encode.add_argument_group("volumes")
+    volumes.add_argument("--volumes", action="store_true", help="store volumes instead of surfaces")
+    volumes.add_argument("--folder", help="store all .vdb files of this folder instead of objects")
+    quality = volumes.add_mutually_exclusive_group()
+    quality.add_argument("--psnr", type=float, metavar="DB", help="signal-to-noise ratio of each grid")
+    quality.add_argument("--max-error", type=float, metavar="E", help="no active voxel is farther off")
+    quality.add_argument("--target-size", type=int, metavar="BYTES", help="of each volume and each frame")
+    quality.add_argument("--lossless", action="store_true", default=None, help="bit for bit")
+    volumes.add_argument(
+        "--topology", choices=("exact", "tolerant"), help="which voxels are active; default: exact"
+    )
+
+
 def _encode(options: argparse.Namespace) -> int:
+    given = {name: getattr(options, name) for name in VOLUME_SETTINGS}
+    settings = {name: value for name, value in given.items() if value is not None}
+    if (settings or options.folder) and not options.volumes:
+        raise jobs.JobFailedError("These options are for volumes: add --volumes.")
     if options.blend:
         bpy.ops.wm.open_mainfile(filepath=str(absolute(options.blend)))
+    folder = existing_folder(options.folder) if options.folder else None
+    content = "volume" if options.volumes else "mesh"
     job = start_encode(
         EncodeRequest(
-            objects=tuple(reference_to(obj) for obj in _objects(options.objects)),
+            objects=tuple(reference_to(obj) for obj in _objects(options.objects, content))
+            if not folder
+            else (),
             filepath=with_suffix(options.output),
+            content=content,
+            folder=folder,
             codec=options.codec,
             preset=options.preset,
-            settings=parse_settings(options.settings),
+            settings=settings | parse_settings(options.settings),
             device=options.device,
             apply_modifiers=not options.no_modifiers,
         )
@@ -98,6 +137,7 @@ def _decode(options: argparse.Namespace) -> int:
     check_writable(output)
     request = DecodeRequest(
         filepaths=tuple(absolute(path) for path in options.files),
+        volume_folder=absolute(options.volume_folder) if options.volume_folder else None,
         only=tuple(options.only),
         device=options.device,
     )
@@ -107,13 +147,20 @@ def _decode(options: argparse.Namespace) -> int:
     job = start_decode(request)
     _finish(job)
     bpy.ops.wm.save_as_mainfile(filepath=str(output))
+    if make_volume_paths_relative(job.result["objects"]):
+        bpy.ops.wm.save_mainfile()
     return _tell(job, options.json, f"{len(job.result['objects'])} objects in {output}")
 
 
-def _objects(names: list[str] | None) -> list[bpy.types.Object]:
-    """Return the objects of these names, or all of the scene that can have a surface."""
+VOLUME_SETTINGS = ("psnr", "max_error", "target_size", "lossless", "topology")
+
+
+def _objects(names: list[str] | None, content: str) -> list[bpy.types.Object]:
+    """Return the objects of these names, or all of the scene that can have such content."""
     objects = bpy.context.scene.objects
     if names is None:
+        if content == "volume":
+            return [obj for obj in objects if has_volume(obj)]
         return [obj for obj in objects if obj.type in SURFACE_TYPES]
     missing = [name for name in names if name not in objects]
     if missing:

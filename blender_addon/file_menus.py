@@ -7,6 +7,7 @@ from bpy.props import BoolProperty, CollectionProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
 from .output_files import SUFFIX
+from .volume_quality import QUALITY_PROPERTIES, VolumeQuality
 
 FILTER = "*" + SUFFIX
 
@@ -59,6 +60,37 @@ class SCENE_CODEC_OT_export_nscene(ExportHelper, bpy.types.Operator):
         )
 
 
+class SCENE_CODEC_OT_export_volumes(VolumeQuality, ExportHelper, bpy.types.Operator):
+    """Encode the volumes of the selected objects into an .nscene file"""
+
+    bl_idname = "scene_codec.export_volumes"
+    bl_label = "Export Volumes as Neural Scene"
+
+    filename_ext = SUFFIX
+    filter_glob: StringProperty(default=FILTER, options={"HIDDEN"})
+    apply_modifiers: BoolProperty(
+        name="Apply Modifiers", description="Store the volumes as seen in the viewport", default=True
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a selection; says so when there is none."""
+        if not context.selected_objects:
+            cls.poll_message_set("Select the volumes to encode.")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        """Hand over to the encoder, which runs as a job of its own."""
+        quality = {name: getattr(self, name) for name in QUALITY_PROPERTIES}
+        return _run(
+            bpy.ops.scene_codec.encode_volumes,
+            filepath=self.filepath,
+            apply_modifiers=self.apply_modifiers,
+            **quality,
+        )
+
+
 class SCENE_CODEC_FH_nscene(bpy.types.FileHandler):
     """Decodes files that are dropped on the 3D viewport or the outliner."""
 
@@ -86,9 +118,15 @@ def _draw_import(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
 
 def _draw_export(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
     self.layout.operator(SCENE_CODEC_OT_export_nscene.bl_idname, text=f"Neural Scene ({SUFFIX})")
+    self.layout.operator(SCENE_CODEC_OT_export_volumes.bl_idname, text=f"Neural Scene, Volumes ({SUFFIX})")
 
 
-_CLASSES = (SCENE_CODEC_OT_import_nscene, SCENE_CODEC_OT_export_nscene, SCENE_CODEC_FH_nscene)
+_CLASSES = (
+    SCENE_CODEC_OT_import_nscene,
+    SCENE_CODEC_OT_export_nscene,
+    SCENE_CODEC_OT_export_volumes,
+    SCENE_CODEC_FH_nscene,
+)
 
 
 def register() -> None:

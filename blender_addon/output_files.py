@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -26,10 +27,26 @@ def absolute(filepath: str) -> Path:
     return Path(bpy.path.abspath(filepath)).absolute()
 
 
+def blender_path(path: Path) -> str:
+    """Return a path as Blender keeps it: beside a saved .blend file, relative if the user likes that."""
+    if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
+        with contextlib.suppress(ValueError):  # on another drive
+            return bpy.path.relpath(str(path))
+    return str(path)
+
+
 def with_suffix(filepath: str) -> Path:
     """Return the absolute path of an output file, `.nscene` added where it is missing."""
     path = absolute(filepath)
     return path if path.suffix.lower() == SUFFIX else path.with_name(path.name + SUFFIX)
+
+
+def existing_folder(path: str) -> Path:
+    """Return a Blender path to a folder as an absolute one, or raise `JobFailedError`."""
+    folder = absolute(path)
+    if not folder.is_dir():
+        raise JobFailedError(f"There is no folder {folder}.")
+    return folder
 
 
 def check_writable(path: Path) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import bpy
 
 from . import backend_session, jobs
-from .operators.encode import encode_words, size_words
+from .encode_report import encode_words, size_words
+from .volume_quality import EXACT_ONLY, QUALITY_PROPERTIES, VALUE_OF_QUALITY
 
 SHOWN_FAILURES = 6
 STATE_ICONS = {
@@ -42,6 +43,52 @@ class SCENE_CODEC_PT_encode(_SidebarPanel, bpy.types.Panel):
         button.apply_modifiers = settings.apply_modifiers
 
 
+class SCENE_CODEC_PT_volumes(_SidebarPanel, bpy.types.Panel):
+    """Encode volumes."""
+
+    bl_idname = "SCENE_CODEC_PT_volumes"
+    bl_label = "Encode Volumes"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the settings and the two buttons: for the selection, and for a folder."""
+        layout, settings = self.layout, context.scene.scene_codec.volumes
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.prop(settings, "output_path")
+        layout.prop(settings, "quality")
+        if settings.quality == "PRESET":
+            row = layout.row(align=True)
+            row.prop(settings, "preset", placeholder="Default")
+            row.operator("scene_codec.list_presets", text="", icon="FILE_REFRESH")
+        elif settings.quality in VALUE_OF_QUALITY:
+            layout.prop(settings, VALUE_OF_QUALITY[settings.quality])
+        if settings.quality not in EXACT_ONLY:
+            layout.prop(settings, "topology")
+            if settings.topology == "TOLERANT":
+                layout.prop(settings, "tolerance")
+        layout.prop(settings, "apply_modifiers")
+        row = layout.row()
+        row.enabled = bool(context.selected_objects)
+        _hand_over(settings, row.operator("scene_codec.encode_volumes", icon="EXPORT"))
+        layout.separator()
+        layout.prop(settings, "folder")
+        row = layout.row()
+        row.enabled = bool(settings.folder)
+        button = row.operator("scene_codec.encode_volumes", text="Encode Folder", icon="FILE_FOLDER")
+        _hand_over(settings, button)
+        button.folder = settings.folder
+
+
+def _hand_over(settings: bpy.types.PropertyGroup, button: bpy.types.OperatorProperties) -> None:
+    """Give a button what the panel says."""
+    button.filepath = settings.output_path
+    button.preset = settings.preset if settings.quality == "PRESET" else ""
+    button.apply_modifiers = settings.apply_modifiers
+    for name in QUALITY_PROPERTIES:
+        setattr(button, name, getattr(settings, name))
+
+
 class SCENE_CODEC_PT_decode(_SidebarPanel, bpy.types.Panel):
     """Decode a file."""
 
@@ -54,7 +101,10 @@ class SCENE_CODEC_PT_decode(_SidebarPanel, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(settings, "input_path")
-        layout.operator("scene_codec.decode_file", icon="IMPORT").filepath = settings.input_path
+        layout.prop(settings, "volume_folder")
+        button = layout.operator("scene_codec.decode_file", icon="IMPORT")
+        button.filepath = settings.input_path
+        button.volume_folder = settings.volume_folder
 
 
 class SCENE_CODEC_PT_jobs(_SidebarPanel, bpy.types.Panel):
@@ -122,7 +172,7 @@ def _draw_encoded(box: bpy.types.UILayout, result: dict[str, Any]) -> None:
     column.label(text=f"Took {duration_words(result['seconds'])}, preset {result['preset']}")
     for stored in result["objects"][:SHOWN_FAILURES]:
         split = column.split(factor=0.65)
-        split.label(text=stored["name"], icon="MESH_DATA")
+        split.label(text=stored["name"], icon="VOLUME_DATA" if "frames" in stored else "MESH_DATA")
         split.label(text=size_words(stored["bytes"]))
     hidden = len(result["objects"]) - SHOWN_FAILURES
     if hidden > 0:
@@ -174,7 +224,7 @@ def duration_words(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-_CLASSES = (SCENE_CODEC_PT_encode, SCENE_CODEC_PT_decode, SCENE_CODEC_PT_jobs)
+_CLASSES = (SCENE_CODEC_PT_encode, SCENE_CODEC_PT_volumes, SCENE_CODEC_PT_decode, SCENE_CODEC_PT_jobs)
 
 
 def register() -> None:

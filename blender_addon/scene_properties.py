@@ -1,20 +1,58 @@
 """What the panel edits, kept in the scene, and the result of the last job, kept in the session."""
 
 import json
+from collections.abc import Callable
 
 import bpy
 from bpy.props import BoolProperty, PointerProperty, StringProperty
 
 from . import backend_session, jobs
 from .output_files import PATH_OPTIONS
+from .volume_quality import VolumeQuality
+
+Search = Callable[[bpy.types.PropertyGroup, bpy.types.Context, str], list[tuple[str, str]]]
 
 
-def _presets(
-    _settings: bpy.types.PropertyGroup, _context: bpy.types.Context, typed: str
-) -> list[tuple[str, str]]:
-    """Return the presets the backend named when it was last greeted, as suggestions for what is typed."""
-    presets = [item for codec in backend_session.known_codecs() for item in codec["presets"].items()]
-    return [(name, text) for name, text in presets if typed.lower() in name.lower()]
+def _presets_for(content: str) -> Search:
+    """Return a search among the presets that the backend named for meshes or volumes when it was greeted."""
+
+    def search(
+        _settings: bpy.types.PropertyGroup, _context: bpy.types.Context, typed: str
+    ) -> list[tuple[str, str]]:
+        codecs = [codec for codec in backend_session.known_codecs() if codec["content"] == content]
+        presets = [item for codec in codecs for item in codec["presets"].items()]
+        return [(name, text) for name, text in presets if typed.lower() in name.lower()]
+
+    return search
+
+
+class SCENE_CODEC_PG_volumes(VolumeQuality, bpy.types.PropertyGroup):
+    """Settings of the panel for volumes."""
+
+    output_path: StringProperty(
+        name="Output",
+        description="The .nscene file to write",
+        subtype="FILE_PATH",
+        default="//volumes.nscene",
+        options=PATH_OPTIONS,
+    )
+    preset: StringProperty(
+        name="Preset",
+        description="How exact, in a word; empty: no difference to be seen in renderings",
+        search=_presets_for("volume"),
+        search_options={"SUGGESTION"},
+    )
+    apply_modifiers: BoolProperty(
+        name="Apply Modifiers",
+        description="Store the volumes as seen in the viewport, instead of the files they are read from",
+        default=True,
+    )
+    folder: StringProperty(
+        name="Folder",
+        description="A folder of .vdb files, such as a fluid cache, to encode instead of the selection",
+        subtype="DIR_PATH",
+        options=PATH_OPTIONS,
+    )
 
 
 class SCENE_CODEC_PG_settings(bpy.types.PropertyGroup):
@@ -34,7 +72,7 @@ class SCENE_CODEC_PG_settings(bpy.types.PropertyGroup):
     preset: StringProperty(
         name="Preset",
         description="How much time buys how small a file; empty: the best measured one",
-        search=_presets,
+        search=_presets_for("mesh"),
         search_options={"SUGGESTION"},
     )
     apply_modifiers: BoolProperty(
@@ -42,6 +80,13 @@ class SCENE_CODEC_PG_settings(bpy.types.PropertyGroup):
         description="Store the objects as seen in the viewport, instead of before their modifiers",
         default=True,
     )
+    volume_folder: StringProperty(
+        name="Volume Folder",
+        description="Where .vdb files go, if the file holds volumes; empty: a folder beside the file",
+        subtype="DIR_PATH",
+        options=PATH_OPTIONS,
+    )
+    volumes: PointerProperty(type=SCENE_CODEC_PG_volumes)
 
 
 def remember_result(context: bpy.types.Context, job: jobs.Job) -> None:
@@ -51,6 +96,7 @@ def remember_result(context: bpy.types.Context, job: jobs.Job) -> None:
 
 def register() -> None:
     """Add the settings to scenes and the last result to the session."""
+    bpy.utils.register_class(SCENE_CODEC_PG_volumes)
     bpy.utils.register_class(SCENE_CODEC_PG_settings)
     bpy.types.Scene.scene_codec = PointerProperty(type=SCENE_CODEC_PG_settings)
     bpy.types.WindowManager.scene_codec_last_result = StringProperty(options={"HIDDEN", "SKIP_SAVE"})
@@ -61,3 +107,4 @@ def unregister() -> None:
     del bpy.types.WindowManager.scene_codec_last_result
     del bpy.types.Scene.scene_codec
     bpy.utils.unregister_class(SCENE_CODEC_PG_settings)
+    bpy.utils.unregister_class(SCENE_CODEC_PG_volumes)

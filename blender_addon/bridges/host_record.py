@@ -1,4 +1,4 @@
-"""The record that travels beside each mesh and says how to put its object back: plain data, no bpy.
+"""The record that travels beside each object's data and says how to put it back: plain data, no bpy.
 
 It is stored as JSON in the file (at most 64 KiB). A record from a file is hostile until it was checked:
 `parse` returns only well-typed, bounded values, and defaults where something is missing, so that meshes which
@@ -10,6 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from typing import Any
+
+from . import volume_record
+from .volume_record import VolumeRecord
 
 RECORD_VERSION = 1
 MAX_NAME = 1024
@@ -52,6 +55,7 @@ class MaterialSlot:
 class HostRecord:
     """Everything about one object that is not geometry.
 
+    mesh, volume : about the object's data; the other one is empty
     collections : paths from the scene's root collection, () for the root itself
     hidden : the eye in the outliner, which belongs to the view layer
     properties : custom properties that are plain numbers, words or truth values
@@ -59,6 +63,7 @@ class HostRecord:
 
     object: DataReference = DataReference("")
     mesh: str = ""
+    volume: VolumeRecord | None = None
     parent: ParentLink | None = None
     collections: tuple[tuple[str, ...], ...] = ()
     materials: tuple[MaterialSlot, ...] = ()
@@ -74,7 +79,9 @@ class HostRecord:
 
 def to_json(record: HostRecord) -> dict[str, Any]:
     """Return the record as a JSON object; defaults are left out, they cost bytes in every file."""
-    data: dict[str, Any] = {"version": RECORD_VERSION, "object": _reference_json(record.object)}
+    data: dict[str, Any] = {"version": RECORD_VERSION}
+    if record.object.name:
+        data["object"] = _reference_json(record.object)
     default = HostRecord()
     for name in ("mesh", "material_index", "smooth", "hidden", "hide_viewport", "hide_render", "hide_select"):
         if getattr(record, name) != getattr(default, name):
@@ -93,6 +100,8 @@ def to_json(record: HostRecord) -> dict[str, Any]:
         data["properties"] = dict(record.properties)
     if record.parent is not None:
         data["parent"] = _parent_json(record.parent)
+    if record.volume is not None:
+        data["volume"] = volume_record.to_json(record.volume)
     return data
 
 
@@ -104,6 +113,7 @@ def parse(data: object) -> HostRecord:
     return HostRecord(
         object=_reference(data.get("object")) or DataReference(""),
         mesh=_text(data.get("mesh")),
+        volume=volume_record.parse(data.get("volume")),
         parent=_parent(data.get("parent")),
         collections=tuple(
             tuple(filter(None, map(_text, _list(path)[:MAX_DEPTH])))

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
+from .object_reader import UnreadableObjectError, type_label
+
 SURFACE_TYPES = frozenset({"MESH", "CURVE", "SURFACE", "FONT", "META"})
 """Object types that Blender itself can turn into a mesh."""
-
-
-class UnreadableObjectError(Exception):
-    """The object has no surface to store; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def read_surface(
     Raises `UnreadableObjectError` when there is no surface.
     """
     if obj.type not in SURFACE_TYPES:
-        raise UnreadableObjectError(f"A {_type_label(obj)} has no surface.")
+        raise UnreadableObjectError(f"A {type_label(obj)} has no surface.")
     source = obj.evaluated_get(depsgraph) if apply_modifiers or obj.type == "META" else obj
     try:
         mesh = source.to_mesh()
@@ -108,10 +106,6 @@ def check_arrays(vertices: np.ndarray, faces: np.ndarray) -> None:
         raise ValueError("A vertex has a coordinate that is not a finite number.")
     if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
         raise ValueError("A face refers to a vertex that does not exist.")
-
-
-def _type_label(obj: bpy.types.Object) -> str:
-    return obj.bl_rna.properties["type"].enum_items[obj.type].name.lower()
 
 
 def _why_empty(obj: bpy.types.Object, apply_modifiers: bool) -> str:

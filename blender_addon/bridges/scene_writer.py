@@ -1,6 +1,6 @@
-"""From decoded meshes back to objects of the scene.
+"""From decoded meshes and volumes back to objects of the scene.
 
-Two phases. `prepare` makes one mesh data-block at a time and shows nothing. `place` makes and links all
+Two phases. `prepare` makes one data-block at a time and shows nothing. `place` makes and links all
 objects in one go, so that one undo step covers them. Whatever fails, `discard` takes back what was made.
 """
 
@@ -16,6 +16,8 @@ from mathutils import Matrix
 
 from .host_record import DataReference, HostRecord, MaterialSlot
 from .mesh_bridge import MeshArrays, write_mesh
+from .volume_bridge import write_volume
+from .volume_record import VolumeRecord
 
 SHEAR_TOLERANCE = 1e-5
 """Relative error of location, rotation and scale above which the rest of a transform goes into the mesh."""
@@ -23,28 +25,35 @@ SHEAR_TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class DecodedObject:
-    """One object as it came from the backend. Objects with the same `mesh_key` share their mesh."""
+    """One object as it came from the backend. Objects with the same `data_key` share their data.
+
+    content : a mesh, or the path of the file that a volume refers to, as Blender is to write it
+    """
 
     name: str
-    arrays: MeshArrays
+    content: MeshArrays | str
     transform: tuple[float, ...]
     record: HostRecord
-    mesh_key: str
+    data_key: str
 
 
 class SceneWriter:
-    """Puts decoded objects into one scene."""
+    """Puts decoded objects into one scene.
+
+    unsheared : names of volumes whose place could not be expressed, once they are placed
+    """
 
     def __init__(self, scene_name: str, objects: list[DecodedObject]) -> None:
         self._scene_name = scene_name
         self._objects = objects
-        self._mesh_names: dict[str, str] = {}
+        self._data_names: dict[str, str] = {}
+        self.unsheared: list[str] = []
         self._made: list[bpy.types.ID] = []
 
     def prepare(self) -> Iterator[int]:
-        """Make the mesh data-blocks, one per step; yields how many objects are ready."""
+        """Make the data-blocks, one per step; yields how many objects are ready."""
         for count, decoded in enumerate(self._objects, start=1):
-            self._mesh_of(decoded)
+            self._data_of(decoded)
             yield count
 
     def place(self) -> list[str]:
@@ -60,11 +69,11 @@ class SceneWriter:
 
     def discard(self) -> None:
         """Remove everything this writer made, as after a cancellation."""
-        meshes = [bpy.data.meshes.get(name) for name in self._mesh_names.values()]
-        unused = [mesh for mesh in meshes if mesh is not None and mesh.users == 0]
+        blocks = [self._existing_data(decoded) for decoded in self._objects]
+        unused = {block for block in blocks if block is not None and block.users == 0}
         bpy.data.batch_remove([*reversed(self._made), *unused])
         self._made.clear()
-        self._mesh_names.clear()
+        self._data_names.clear()
 
     def _place_in(self, scene: bpy.types.Scene, view_layer: bpy.types.ViewLayer) -> list[str]:
         by_reference: dict[DataReference, bpy.types.Object] = {}
@@ -86,21 +95,29 @@ class SceneWriter:
             view_layer.objects.active = visible[-1]
         return [obj.name for _, obj in placed]
 
-    def _mesh_of(self, decoded: DecodedObject) -> bpy.types.Mesh:
-        """Return the mesh made for this object, made again if the user's undo removed it meanwhile."""
-        name = self._mesh_names.get(decoded.mesh_key)
-        mesh = bpy.data.meshes.get((name, None)) if name else None
-        if mesh is None:
-            mesh = write_mesh(decoded.record.mesh or decoded.name, decoded.arrays)
-            self._mesh_names[decoded.mesh_key] = mesh.name
-        return mesh
+    def _data_of(self, decoded: DecodedObject) -> bpy.types.Mesh | bpy.types.Volume:
+        """Return the data made for this object, made again if the user's undo removed it meanwhile."""
+        data = self._existing_data(decoded)
+        if data is None:
+            if isinstance(decoded.content, MeshArrays):
+                data = write_mesh(decoded.record.mesh or decoded.name, decoded.content)
+            else:
+                volume = decoded.record.volume or VolumeRecord()
+                data = write_volume(volume.name or decoded.name, volume, decoded.content)
+            self._data_names[decoded.data_key] = data.name
+        return data
+
+    def _existing_data(self, decoded: DecodedObject) -> bpy.types.Mesh | bpy.types.Volume | None:
+        name = self._data_names.get(decoded.data_key)
+        blocks = bpy.data.meshes if isinstance(decoded.content, MeshArrays) else bpy.data.volumes
+        return blocks.get((name, None)) if name else None
 
     def _make_object(self, decoded: DecodedObject) -> bpy.types.Object:
-        mesh = self._mesh_of(decoded)
-        if mesh.users == 0:
+        data = self._data_of(decoded)
+        if data.users == 0:
             for slot in decoded.record.materials:
-                mesh.materials.append(None if slot.on_object else self._material(slot))
-        obj = bpy.data.objects.new(decoded.record.object.name or decoded.name, mesh)
+                data.materials.append(None if slot.on_object else self._material(slot))
+        obj = bpy.data.objects.new(decoded.record.object.name or decoded.name, data)
         self._made.append(obj)
         for index, slot in enumerate(decoded.record.materials[: len(obj.material_slots)]):
             if slot.on_object:
@@ -164,15 +181,18 @@ class SceneWriter:
                 obj.matrix_world = _matrix(decoded.transform)
         view_layer.update()
         for decoded, obj in placed:
-            self._put_rest_into_mesh(obj, _matrix(decoded.transform))
+            self._put_rest_into_data(obj, _matrix(decoded.transform))
 
-    def _put_rest_into_mesh(self, obj: bpy.types.Object, wanted: Matrix) -> None:
-        """Move the shear that no location, rotation and scale can express into the vertices."""
+    def _put_rest_into_data(self, obj: bpy.types.Object, wanted: Matrix) -> None:
+        """Move the shear that no location, rotation and scale can express into the vertices of a mesh."""
         reached_world = _world_matrix(obj)
         reached = np.array(reached_world)
         error = np.abs(np.array(wanted) - reached)[:3, :3].max()
         scale = np.abs(np.array(wanted))[:3, :3].max()
         if error <= SHEAR_TOLERANCE * max(scale, 1e-30) or abs(reached_world.determinant()) < 1e-30:
+            return
+        if obj.type == "VOLUME":  # Blender cannot move what is in its file
+            self.unsheared.append(obj.name)
             return
         if obj.data.users > 1:
             obj.data = obj.data.copy()

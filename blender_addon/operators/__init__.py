@@ -2,9 +2,9 @@
 
 import bpy
 
-from . import decode, encode, environment, jobs
+from . import decode, encode, encode_volumes, environment, jobs
 
-_CLASSES = (*encode.classes, *decode.classes, *jobs.classes, *environment.classes)
+_CLASSES = (*encode.classes, *encode_volumes.classes, *decode.classes, *jobs.classes, *environment.classes)
 
 
 def register() -> None:

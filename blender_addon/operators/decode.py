@@ -1,5 +1,6 @@
 """Decode `.nscene` files into the scene."""
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,24 @@ from ..bridges import host_record
 from ..bridges.host_record import HostRecord
 from ..bridges.mesh_bridge import MeshArrays, check_arrays
 from ..bridges.scene_writer import DecodedObject, SceneWriter
-from ..output_files import PATH_OPTIONS, absolute, check_readable
+from ..bridges.volume_frames import collect_volumes, names_with_frames
+from ..encode_report import failure_words
+from ..output_files import PATH_OPTIONS, absolute, blender_path, check_readable
 from ..preferences import cache_folder, chosen_device, locate_backend
 from ..scene_properties import remember_result
-from .encode import failure_words
+from ..volume_folder import VolumeFolder
 from .job_operator import JobOperator
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeRequest:
-    """What a decode job is asked to do. `only` empty: all objects."""
+    """What a decode job is asked to do. `only` empty: all objects.
+
+    volume_folder : where the .vdb files of volumes go; None: a folder beside each file, named after it
+    """
 
     filepaths: tuple[Path, ...]
+    volume_folder: Path | None = None
     only: tuple[str, ...] = ()
     device: str = "auto"
 
@@ -42,34 +49,80 @@ def start_decode(request: DecodeRequest) -> jobs.Job:
 def _decode_steps(job: jobs.Job, request: DecodeRequest, scene_name: str) -> jobs.Steps:
     failures: list[dict[str, str]] = []
     decoded: list[DecodedObject] = []
-    with ArrayFolder(cache_folder()) as folder:
+    with contextlib.ExitStack() as cleanup:
+        folder = cleanup.enter_context(ArrayFolder(cache_folder()))
         for path in request.filepaths:
+            volumes = VolumeFolder(request.volume_folder or path.with_name(f"{path.stem}_volumes"))
+            cleanup.push(lambda *problem, made=volumes: made.discard() if problem[0] else made.close())
             params = {
                 "file": str(path),
                 "only": list(request.only) or None,
                 "folder": str(folder.subfolder()),
+                "volume_folder": str(volumes.staging),
                 "device": request.device,
             }
             try:
+                params["only"] = yield from _names_in_file(job, path, request.only)
                 result = yield from backend_session.call(job, locate_backend, protocol.DECODE, params)
             except jobs.JobFailedError as failure:
                 raise jobs.JobFailedError(f"{path.name}: {failure}") from failure
             failures.extend(result["failures"])
-            for answer in result["objects"]:
-                yield jobs.Step.MORE
-                job.check_cancelled()
-                try:
-                    decoded.append(_decoded_object(answer, folder, decoded))
-                except (ValueError, OSError) as problem:
-                    failures.append({"name": answer["name"], "reason": str(problem)})
+            meshes = [answer for answer in result["objects"] if "volume" not in answer]
+            decoded += yield from _mesh_steps(job, meshes, folder, failures)
+            stored = [answer for answer in result["objects"] if "volume" in answer]
+            decoded += yield from _volume_steps(job, stored, volumes, failures)
         if not decoded:
             raise jobs.JobFailedError(f"Nothing could be decoded. {failure_words(failures)}".strip())
-        names = yield from _write_steps(job, decoded, scene_name)
+        names = yield from _write_steps(job, decoded, scene_name, failures)
         decoded.clear()  # lets go of the mapped files, which Windows could not delete otherwise
     job.result = {"objects": names, "failures": failures}
 
 
-def _write_steps(job: jobs.Job, decoded: list[DecodedObject], scene_name: str) -> Any:  # noqa: ANN401
+def _names_in_file(job: jobs.Job, path: Path, only: tuple[str, ...]) -> Any:  # noqa: ANN401
+    """Return the names to ask the backend for, None for all: a sequence's name stands for its frames."""
+    if not only:
+        return None
+    summary = yield from backend_session.call(job, locate_backend, protocol.INSPECT, {"file": str(path)})
+    return names_with_frames(only, [stored["name"] for stored in summary["objects"]])
+
+
+def _mesh_steps(
+    job: jobs.Job, answers: list[dict[str, Any]], folder: ArrayFolder, failures: list[dict[str, str]]
+) -> Any:  # noqa: ANN401 - steps, and the objects at the end
+    decoded: list[DecodedObject] = []
+    for answer in answers:
+        yield jobs.Step.MORE
+        job.check_cancelled()
+        try:
+            decoded.append(_decoded_mesh(answer, folder, decoded))
+        except (ValueError, OSError) as problem:
+            failures.append({"name": answer["name"], "reason": str(problem)})
+    return decoded
+
+
+def _volume_steps(
+    job: jobs.Job, answers: list[dict[str, Any]], folder: VolumeFolder, failures: list[dict[str, str]]
+) -> Any:  # noqa: ANN401 - steps, and the objects at the end
+    """Bring the volumes' files to their place, one volume a step."""
+    volumes, refused = collect_volumes(answers, folder.check_staged)
+    failures.extend(refused)
+    decoded = []
+    for volume in volumes:
+        yield jobs.Step.MORE
+        job.check_cancelled()
+        job.report(1.0, f"Writing the files of {volume.name}")
+        if volume.folder:
+            file = folder.place_frames(volume.files, volume.folder) / volume.first
+        else:
+            file = folder.place(volume.files[volume.first], volume.first)
+        key = f"{file}\n{volume.record.volume.name if volume.record.volume else volume.name}"
+        decoded.append(DecodedObject(volume.name, blender_path(file), volume.transform, volume.record, key))
+    return decoded
+
+
+def _write_steps(
+    job: jobs.Job, decoded: list[DecodedObject], scene_name: str, failures: list[dict[str, str]]
+) -> Any:  # noqa: ANN401 - steps, and the names at the end
     """Bring the objects into the scene; returns their names. Ended early, it leaves no trace of them."""
     writer = SceneWriter(scene_name, decoded)
     try:
@@ -82,18 +135,21 @@ def _write_steps(job: jobs.Job, decoded: list[DecodedObject], scene_name: str) -
             job.check_cancelled()
             job.report(1.0, "Decoded. Return to Object Mode to place the objects")
             yield jobs.Step.WAIT
-        return writer.place()
+        names = writer.place()
     except ValueError as problem:
         writer.discard()
         raise jobs.JobFailedError(str(problem)) from problem
     except BaseException:
         writer.discard()
         raise
+    failures.extend({"name": name, "reason": LOST_SHEAR} for name in writer.unsheared)
+    return names
 
 
-def _decoded_object(
-    answer: dict[str, Any], folder: ArrayFolder, earlier: list[DecodedObject]
-) -> DecodedObject:
+LOST_SHEAR = "It came back without the shear that its parent had given it, which is gone."
+
+
+def _decoded_mesh(answer: dict[str, Any], folder: ArrayFolder, earlier: list[DecodedObject]) -> DecodedObject:
     """Return one object of the backend's answer, checked. Raises ValueError or OSError."""
     vertices, faces = folder.read(answer["vertices"]), folder.read(answer["faces"])
     check_arrays(vertices, faces)
@@ -105,7 +161,7 @@ def _decoded_object(
     arrays = MeshArrays(vertices, faces, index, record.smooth)
     record = replace(record, material_index=index)
     key = next(
-        (other.mesh_key for other in earlier if _share_mesh(record, arrays, other)), answer["vertices"]
+        (other.data_key for other in earlier if _share_mesh(record, arrays, other)), answer["vertices"]
     )
     return DecodedObject(answer["name"], arrays, transform, record, key)
 
@@ -115,8 +171,9 @@ def _share_mesh(record: HostRecord, arrays: MeshArrays, other: DecodedObject) ->
     return (
         bool(record.mesh)
         and record.mesh == other.record.mesh
-        and np.array_equal(arrays.vertices, other.arrays.vertices)
-        and np.array_equal(arrays.faces, other.arrays.faces)
+        and isinstance(other.content, MeshArrays)
+        and np.array_equal(arrays.vertices, other.content.vertices)
+        and np.array_equal(arrays.faces, other.content.faces)
     )
 
 
@@ -130,6 +187,12 @@ class SCENE_CODEC_OT_decode_file(JobOperator, bpy.types.Operator):
     filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"} | PATH_OPTIONS)
     directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
+    volume_folder: StringProperty(
+        name="Volume Folder",
+        description="Where .vdb files go, if the file holds volumes; empty: a folder beside the file",
+        subtype="DIR_PATH",
+        options={"SKIP_SAVE"} | PATH_OPTIONS,
+    )
     only: StringProperty(
         name="Only",
         description="Names of the objects to decode, one a line; empty: all",
@@ -151,7 +214,10 @@ class SCENE_CODEC_OT_decode_file(JobOperator, bpy.types.Operator):
         else:
             paths = (absolute(self.filepath),)
         only = tuple(filter(None, self.only.split("\n")))
-        return start_decode(DecodeRequest(filepaths=paths, only=only, device=chosen_device()))
+        folder = absolute(self.volume_folder) if self.volume_folder else None
+        return start_decode(
+            DecodeRequest(filepaths=paths, volume_folder=folder, only=only, device=chosen_device())
+        )
 
     def finish(self, context: bpy.types.Context, job: jobs.Job) -> None:
         """Tell how many objects came back, and which did not."""

@@ -1,9 +1,10 @@
-"""Encode the selected objects into one `.nscene` file."""
+"""Encode the selected objects with a surface into one `.nscene` file, and what all encode jobs share."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
@@ -11,8 +12,10 @@ from bpy.props import BoolProperty, StringProperty
 from .. import backend_session, jobs, protocol
 from ..array_files import ArrayFolder
 from ..bridges.host_record import DataReference
-from ..bridges.mesh_bridge import UnreadableObjectError
-from ..bridges.scene_reader import SceneReader, find_object, reference_to
+from ..bridges.object_reader import UnreadableObjectError, reference_to
+from ..bridges.scene_reader import SceneReader
+from ..bridges.volume_reader import VolumeReader
+from ..encode_report import encode_words, failure_words, joined_frames, source_sizes
 from ..output_files import PATH_OPTIONS, check_writable, with_suffix
 from ..preferences import cache_folder, chosen_device, locate_backend
 from ..scene_properties import remember_result
@@ -21,10 +24,16 @@ from .job_operator import JobOperator
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeRequest:
-    """What an encode job is asked to do; objects by name, since they may change before their turn comes."""
+    """What an encode job is asked to do; objects by name, since they may change before their turn comes.
+
+    content : what is stored of the objects: a file holds one or the other
+    folder : of .vdb files, stored instead of objects
+    """
 
     objects: tuple[DataReference, ...]
     filepath: Path
+    content: Literal["mesh", "volume"] = "mesh"
+    folder: Path | None = None
     codec: str = ""
     preset: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -32,12 +41,16 @@ class EncodeRequest:
     apply_modifiers: bool = True
 
 
+NOTHING_SELECTED = {
+    "mesh": "Select at least one object with a surface: a mesh, curve, text or metaball.",
+    "volume": "Select at least one volume, or object whose modifiers make one, or fluid domain.",
+}
+
+
 def start_encode(request: EncodeRequest) -> jobs.Job:
     """Enter an encode job. Raises `jobs.JobFailedError` when there is nothing to encode or to write to."""
-    if not request.objects:
-        raise jobs.JobFailedError(
-            "Select at least one object with a surface: a mesh, curve, text or metaball."
-        )
+    if not request.objects and request.folder is None:
+        raise jobs.JobFailedError(NOTHING_SELECTED[request.content])
     check_writable(request.filepath)
     scene_name = bpy.context.scene.name
     title = f"Encode {request.filepath.name}"
@@ -48,29 +61,48 @@ def _encode_steps(job: jobs.Job, request: EncodeRequest, scene_name: str) -> job
     with ArrayFolder(cache_folder()) as folder:
         records: list[dict[str, Any]] = []
         failures: list[dict[str, str]] = []
-        reader = SceneReader(bpy.context.scene, folder, apply_modifiers=request.apply_modifiers)
-        for number, reference in enumerate(request.objects):
-            yield jobs.Step.MORE
-            job.check_cancelled()
-            job.report(number / len(request.objects), f"Reading {reference.name}")
-            if bpy.context.scene.name != scene_name:
-                raise jobs.JobFailedError("Another scene was opened while the objects were being read.")
+        sources = _sources(request, folder)
+        for number, (name, source) in enumerate(sources):
+            found: list[dict[str, Any]] = []
             try:
-                obj = find_object(reference)
-                if obj is None:
-                    raise UnreadableObjectError("It was removed before its turn came.")
-                records.append(reader.read(obj))
+                while True:
+                    yield jobs.Step.MORE
+                    job.check_cancelled()
+                    if bpy.context.scene.name != scene_name:
+                        raise jobs.JobFailedError(
+                            "Another scene was opened while the objects were being read."
+                        )
+                    job.report(number / len(sources), f"Reading {name}")
+                    record = next(source, None)
+                    if record is None:
+                        break
+                    found.append(record)
+                records.extend(found)
             except UnreadableObjectError as problem:
-                failures.append({"name": reference.name, "reason": str(problem)})
+                failures.append({"name": name, "reason": str(problem)})
         if not records:
             raise jobs.JobFailedError(f"None of the objects could be stored. {failure_words(failures)}")
         params = _request_params(request, records)
+        sizes = source_sizes(records)
         job.report(0.0, "Sent to the backend")
         report = yield from backend_session.call(job, locate_backend, protocol.ENCODE, params)
     failures.extend(report["failures"])
     if not report["objects"]:
         raise jobs.JobFailedError(f"None of the objects could be stored. {failure_words(failures)}")
-    job.result = {**report, "failures": failures}
+    objects = joined_frames(report["objects"], records, sizes)
+    job.result = {**report, "objects": objects, "failures": failures}
+
+
+def _sources(request: EncodeRequest, folder: ArrayFolder) -> list[tuple[str, Iterator[dict[str, Any]]]]:
+    """Return what is to be read, by name: nothing is read before it is asked for."""
+    scene, modifiers = bpy.context.scene, request.apply_modifiers
+    if request.content == "mesh":
+        reader = SceneReader(scene, folder, apply_modifiers=modifiers)
+        return [(reference.name, reader.read(reference)) for reference in request.objects]
+    volumes = VolumeReader(scene, folder.path, apply_modifiers=modifiers)
+    if request.folder is not None:
+        return [(request.folder.name, volumes.read_folder(request.folder))]
+    return [(reference.name, volumes.read(reference)) for reference in request.objects]
 
 
 def _request_params(request: EncodeRequest, records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -86,28 +118,6 @@ def _request_params(request: EncodeRequest, records: list[dict[str, Any]]) -> di
     if request.settings:
         params["settings"] = request.settings
     return params
-
-
-def failure_words(failures: list[dict[str, str]], limit: int = 5) -> str:
-    """Return the first few failures as one line of text."""
-    words = " ".join(f"{failure['name']}: {failure['reason'].rstrip('.')}." for failure in failures[:limit])
-    return words + (f" And {len(failures) - limit} more." if len(failures) > limit else "")
-
-
-def encode_words(result: dict[str, Any]) -> str:
-    """Return an encode report as one line: how many objects, the size, and the ratio to plain binary."""
-    count, size = len(result["objects"]), result["file_bytes"]
-    binary = sum(stored["binary_bytes"] for stored in result["objects"])
-    return (
-        f"{count} object{'s' * (count != 1)}, {size_words(size)}, {binary / max(size, 1):.1f} times smaller"
-    )
-
-
-def size_words(size: int) -> str:
-    """Return a number of bytes for people, with 1 kB = 1000 bytes."""
-    if size < 1000:
-        return f"{size} bytes"
-    return f"{size / 1000:.1f} kB" if size < 999_950 else f"{size / 1e6:.1f} MB"
 
 
 class SCENE_CODEC_OT_encode_selected(JobOperator, bpy.types.Operator):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 SCENARIOS = Path(__file__).with_name("scenarios")
-NO_SCENARIOS = {"__init__", "laboratory"}
+NO_SCENARIOS = {"__init__", "laboratory", "volume_scenes"}
 
 
 def scenarios() -> list[tuple[str, str]]:

@@ -78,7 +78,7 @@ def a_cancelled_encode_changes_nothing(laboratory: Laboratory) -> None:
     laboratory.use_fake_backend("slow")
     before, files = snapshot(), files_in(laboratory.folder)
     jobs, encode = laboratory.part("jobs"), laboratory.part("operators.encode")
-    reference = laboratory.part("bridges.scene_reader").reference_to(bpy.context.object)
+    reference = laboratory.part("bridges.object_reader").reference_to(bpy.context.object)
     request = encode.EncodeRequest(objects=(reference,), filepath=Path(laboratory.path("new.nscene")))
     job = encode.start_encode(request)
     advance_until(jobs, job, lambda: job.fraction == 0.3)
@@ -151,7 +151,7 @@ def an_object_removed_before_its_turn_is_named(laboratory: Laboratory) -> None:
     bpy.ops.mesh.primitive_cube_add()
     gone = bpy.context.object
     jobs, encode = laboratory.part("jobs"), laboratory.part("operators.encode")
-    reference_to = laboratory.part("bridges.scene_reader").reference_to
+    reference_to = laboratory.part("bridges.object_reader").reference_to
     objects = (reference_to(kept), reference_to(gone))
     request = encode.EncodeRequest(objects=objects, filepath=Path(laboratory.path("new.nscene")))
     job = encode.start_encode(request)

@@ -95,9 +95,10 @@ def failure_of(operator, **properties) -> str:
 
 
 def delete(*objects: bpy.types.Object) -> None:
-    """Delete objects with the meshes nobody else uses, as a user would who then purges."""
+    """Delete objects with the data nobody else uses, as a user would who then purges."""
     bpy.data.batch_remove(list(objects))
-    bpy.data.batch_remove([mesh for mesh in bpy.data.meshes if mesh.users == 0])
+    blocks = (*bpy.data.meshes, *bpy.data.volumes)
+    bpy.data.batch_remove([block for block in blocks if block.users == 0])
 
 
 def world_vertices(obj: bpy.types.Object) -> np.ndarray:
@@ -122,7 +123,17 @@ def snapshot() -> dict[str, object]:
     """Return everything in the file that a job could change by mistake."""
     blocks = {
         kind: sorted((block.name, block.users) for block in getattr(bpy.data, kind))
-        for kind in ("objects", "meshes", "materials", "collections", "scenes", "curves", "images", "texts")
+        for kind in (
+            "objects",
+            "meshes",
+            "volumes",
+            "materials",
+            "collections",
+            "scenes",
+            "curves",
+            "images",
+            "texts",
+        )
     }
     matrices = {obj.name: [tuple(row) for row in obj.matrix_world] for obj in bpy.data.objects}
     links = {collection.name: sorted(collection.objects.keys()) for collection in bpy.data.collections}

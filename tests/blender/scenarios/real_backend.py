@@ -101,7 +101,7 @@ def a_backend_killed_while_training_changes_nothing(laboratory: Laboratory) -> N
     jobs, encode = laboratory.part("jobs"), laboratory.part("operators.encode")
     session = laboratory.part("backend_session")
     request = encode.EncodeRequest(
-        objects=(laboratory.part("bridges.scene_reader").reference_to(bpy.context.object),),
+        objects=(laboratory.part("bridges.object_reader").reference_to(bpy.context.object),),
         filepath=Path(laboratory.path("new.nscene")),
         settings={"resolution": 32, "minimum_steps": 100_000},
     )
