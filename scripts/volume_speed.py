@@ -1,4 +1,4 @@
-"""How fast volumes are encoded and decoded, each time in a new process and with its own choice of threads.
+"""How fast volumes are encoded and decoded, each in a new process and with its own choice of threads.
 
     python scripts/volume_speed.py --data FOLDER
     python scripts/volume_speed.py --data FOLDER --runs 5 --made-side 256
@@ -28,6 +28,8 @@ SUFFIXES = {".npz", ".npy", ".vdb", ".nrrd"}
 ENCODE_TARGET, DECODE_TARGET = 1e6, 5e6
 """Voxels a second that are aimed at on two cores."""
 
+LARGE = 1_000_000
+
 FIELDS = {
     "encode": ("encode_seconds", "encode_cpu_seconds", "encoded_per_second"),
     "decode": ("decode_seconds", "decode_cpu_seconds", "restored_per_second"),
@@ -47,11 +49,7 @@ def main() -> None:
         for source in sources:
             measured[source.stem] = measured_volume(source, folder / "volume.nscene", options.runs)
             print(row_of(source.stem, [measured[source.stem]]), flush=True)
-    volumes = list(measured.values())
-    rows = [row_of(f"all {len(volumes)} volumes", volumes)]
-    large = [own for own in volumes if own["encode"]["voxels"] >= 1_000_000]
-    rows.append(row_of(f"the {len(large)} of a million voxels and more", large))
-    rows += [row_of(name, [own]) for name, own in measured.items()]
+    rows = rows_of(measured)
     load = {"before": load_before, "after": os.getloadavg()}
     table = Table("volume-speed", rows, notes(options.runs, load))
     out = options.out or RESULTS / "volume_speed.json"
@@ -74,7 +72,7 @@ def parse() -> argparse.Namespace:
 def notes(runs: int, load: dict[str, tuple[float, ...]]) -> tuple[str, ...]:
     """Return what is said below the table."""
     return (
-        f"Medians of {runs} runs, each in a new process. Seconds from the volume's file to the .nscene file, "
+        f"Medians of {runs} runs in a new process. Seconds from the volume's file to the .nscene file, "
         "and from that to values in memory, without imports. Of several volumes: sums of the medians. Voxels "
         "of all grids count once, whatever their channels.",
         f"Aimed at: {ENCODE_TARGET:,.0f} voxels a second encoding, {DECODE_TARGET:,.0f} decoding.",
@@ -93,14 +91,30 @@ def measured_volume(source: Path, file: Path, runs: int) -> dict[str, dict[str, 
 
 def median_of(words: list[str], runs: int) -> dict[str, Any]:
     """Return medians of what `volume_timing` says."""
-    command = [sys.executable, "-m", "measurement.volume_timing", *words]
+    command = [sys.executable, "-m", "measurement.volume_timing", str(runs), *words]
     path = os.pathsep.join([str(SCRIPTS), os.environ.get("PYTHONPATH", "")])
-    found = []
-    for _ in range(runs):
-        output = run_measured(command, {"PYTHONPATH": path}).output
-        found.append(json.loads(output))
-    medians = {field: statistics.median(run[field] for run in found) for field in found[0]}
-    return medians | {"runs": found}
+    found: dict[str, Any] = json.loads(run_measured(command, {"PYTHONPATH": path}).output)
+    medians = {
+        field: statistics.median(run[field] for run in found["runs"])
+        for field in ("voxels", "seconds", "cpu_seconds")
+    }
+    return medians | found
+
+
+def rows_of(measured: dict[str, dict[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the rows of all volumes together, of large and of small ones, and of each."""
+    voxels = {name: own["encode"]["voxels"] for name, own in measured.items()}
+    groups = {
+        "all {} volumes": list(measured),
+        "the {} of a million voxels and more": [name for name in measured if voxels[name] >= LARGE],
+        "the {} smaller ones": [name for name in measured if voxels[name] < LARGE],
+    }
+    rows = [
+        row_of(label.format(len(names)), [measured[name] for name in names])
+        for label, names in groups.items()
+        if names
+    ]
+    return rows + [row_of(name, [own]) for name, own in measured.items()]
 
 
 def row_of(label: str, volumes: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:

@@ -50,17 +50,16 @@ def import_all() -> None:
 def main() -> None:
     """Do one of them."""
     steps: dict[str, Callable[..., int]] = {"encode": encode, "decode": decode}
+    count, step, *files = sys.argv[1:]
     import_all()
-    imported = time.perf_counter()
-    cpu = time.process_time()
-    voxels = steps[sys.argv[1]](*sys.argv[2:])
-    figures = {
-        "voxels": voxels,
-        "import_seconds": imported - STARTED,
-        "seconds": time.perf_counter() - imported,
-        "cpu_seconds": time.process_time() - cpu,
-    }
-    print(json.dumps(figures))
+    figures = {"import_seconds": time.perf_counter() - STARTED}
+    runs = []
+    for _ in range(int(count)):
+        wall, cpu = time.perf_counter(), time.process_time()
+        voxels = steps[step](*files)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        runs.append({"voxels": voxels, "seconds": wall, "cpu_seconds": cpu})
+    print(json.dumps(figures | {"runs": runs}))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from measurement.rate_curves import bits_at, codec_rows, curve, mean_row, rate_c
 from measurement.volume_rivals import Rivals
 from scene_codec.volumes.volume import VolumeGrid
 from volume_rate_tables import compared_rows
+from volume_speed import rows_of
 from volume_vdb_table import grid_errors, same_topology
 
 
@@ -169,3 +170,15 @@ def test_nan_that_did_not_come_back_ends_the_measurement():
     before = np.array([[[1.0, np.nan]]], np.float32)
     with pytest.raises(SystemExit, match="NaN"):
         grid_errors(VolumeGrid("a", before), VolumeGrid("a", np.nan_to_num(before)))
+
+
+def test_speed_of_several_volumes_is_that_of_all_their_voxels():
+    def own(voxels, seconds):
+        step = {"voxels": voxels, "seconds": seconds, "cpu_seconds": seconds}
+        return {"encode": step, "decode": step}
+
+    rows = rows_of({"small": own(1000, 1.0), "large": own(3_000_000, 2.0)})
+    labels = [row["label"] for row in rows]
+    assert labels[:3] == ["all 2 volumes", "the 1 of a million voxels and more", "the 1 smaller ones"]
+    assert rows[0]["encoded_per_second"] == 3_001_000 / 3.0
+    assert labels[3:] == ["small", "large"]
