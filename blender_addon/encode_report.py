@@ -24,7 +24,7 @@ def joined_frames(
         volume = hosts.get(item["name"], {}).get("volume", {})
         head = volume.get("first") or item["name"]
         item = {**item, "source_bytes": sizes.get(item["name"], item["source_bytes"])}
-        if volume:
+        if item["name"] in sizes:
             item["frames"] = 1
         if head not in joined:
             title = hosts.get(head, {}).get("object", {}).get("name")

@@ -10,7 +10,7 @@ from pathlib import Path
 VDB_SUFFIX = ".vdb"
 LONGEST_STEM_BYTES = 180  # file systems take 255 bytes for a name, and a number and a suffix follow
 
-_NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
+_NUMBERED = re.compile(r"(.*?)([0-9]+)", re.DOTALL)
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 

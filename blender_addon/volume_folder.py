@@ -24,13 +24,15 @@ class VolumeFolder:
         self.staging = path / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
         # Known before the backend makes them on the way to the staging folder.
         self._new_folders = [folder for folder in (path, *path.parents) if not folder.exists()]
+        self._staged: set[Path] = set()
         self._placed: list[Path] = []
 
     def check_staged(self, path: str) -> Path:
-        """Return a file's path if it lies in the staging folder. Raises ValueError otherwise."""
+        """Return the path of a file of the staging folder; ValueError for others, and the second time."""
         resolved = Path(path).resolve()
-        if resolved.parent != self.staging.resolve() or not resolved.is_file():
-            raise ValueError(f"{path} is no file of {self.staging}.")
+        if resolved.parent != self.staging.resolve() or not resolved.is_file() or resolved in self._staged:
+            raise ValueError(f"{path} is no file of {self.staging}, or that of another volume.")
+        self._staged.add(resolved)
         return resolved
 
     def place(self, staged: Path, wanted: str) -> Path:

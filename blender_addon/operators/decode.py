@@ -108,9 +108,9 @@ def _volume_steps(
     failures.extend(refused)
     decoded = []
     for volume in volumes:
+        job.report(1.0, f"Writing the files of {volume.name}")
         yield jobs.Step.MORE
         job.check_cancelled()
-        job.report(1.0, f"Writing the files of {volume.name}")
         if volume.folder:
             file = folder.place_frames(volume.files, volume.folder) / volume.first
         else:
@@ -135,6 +135,7 @@ def _write_steps(
             job.check_cancelled()
             job.report(1.0, "Decoded. Return to Object Mode to place the objects")
             yield jobs.Step.WAIT
+        job.check_cancelled()
         names = writer.place()
     except ValueError as problem:
         writer.discard()

@@ -55,7 +55,8 @@ def fail(job: int, word: str, message: str) -> None:
 def hello(job: int, _params: dict) -> None:
     version = PROTOCOL_VERSION + (MODE == "mismatch")
     presets = {"default": "The best measured one", "fast": "Quick to write"}
-    codec = {"name": "mesh-necgs", "summary": "fake", "default_preset": "default", "presets": presets}
+    codec = {"name": "mesh-necgs", "content": "mesh", "default_preset": "default", "presets": presets}
+    volumes = {**codec, "name": "volume-wavelet", "content": "volume", "presets": {"balanced": "Fine"}}
     answer = {
         "protocol": version,
         "version": "fake",
@@ -63,7 +64,7 @@ def hello(job: int, _params: dict) -> None:
         "python": "3.11",
         "torch": "none",
         "devices": [{"id": "cpu", "name": "CPU", "memory_bytes": 0}],
-        "codecs": [codec],
+        "codecs": [codec, volumes],
         "log": _log_path(),
     }
     say({"id": job, "result": answer})
@@ -77,13 +78,14 @@ def encode(job: int, params: dict) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for record in params["objects"]:
-            sizes = {}
-            for key in ("vertices", "faces"):
+            sizes = {"vertices": 0, "faces": 0}
+            for key in _content_keys(record):
                 path = record[key]
-                if path not in files:
-                    files[path] = f"{len(files)}.npy"
+                if path not in files or key == "volume":
+                    files[path] = f"{len(stored)}-{len(files)}{Path(path).suffix}"
                     archive.write(path, files[path])
-                sizes[key] = len(np.load(path, allow_pickle=False))
+                if key in sizes:
+                    sizes[key] = len(np.load(path, allow_pickle=False))
                 record = {**record, key: files[path]}
             stored.append(record)
             binary = 12 * (sizes["vertices"] + sizes["faces"])
@@ -114,8 +116,11 @@ def decode(job: int, params: dict) -> None:
     try:
         with zipfile.ZipFile(params["file"]) as archive:
             objects = json.loads(archive.read("objects.json"))
-            for name in {record[key] for record in objects for key in ("vertices", "faces")}:
-                archive.extract(name, folder)
+            for record in objects:
+                for key in _content_keys(record):
+                    target = Path(params["volume_folder"]) if key == "volume" else folder
+                    target.mkdir(parents=True, exist_ok=True)
+                    record[key] = archive.extract(record[key], target)
     except zipfile.BadZipFile:
         fail(job, "corrupt-file", f"{params['file']} is damaged.")
         return
@@ -125,11 +130,9 @@ def decode(job: int, params: dict) -> None:
         {"name": name, "reason": "It is not in the file."} for name in only or [] if name not in known
     ]
     chosen = [record for record in objects if only is None or record["name"] in only]
-    for record in chosen:
-        for key in ("vertices", "faces"):
-            record[key] = str(folder / record[key])
     if MODE == "hostile":
-        chosen, failures = _hostile(chosen, folder)
+        hostile = _hostile_volumes if "volume" in chosen[0] else _hostile
+        chosen, failures = hostile(chosen, folder)
     say({"id": job, "result": {"objects": chosen, "failures": failures}})
 
 
@@ -174,9 +177,45 @@ def _hostile(chosen: list[dict], folder: Path) -> tuple[list[dict], list[dict]]:
     ], [{"name": "Lost", "reason": "The backend gave it up."}]
 
 
+def _hostile_volumes(chosen: list[dict], folder: Path) -> tuple[list[dict], list[dict]]:
+    """Return sound volumes with strange names and records, and several that must be refused."""
+    first = chosen[0]
+    outside = folder / "outside.vdb"
+    outside.write_bytes(b"")
+    own = Path(first["volume"]).with_name("wild.vdb")
+    own.write_bytes(Path(first["volume"]).read_bytes())
+    wild = {
+        "version": 1,
+        "volume": {
+            "file": "../../up.vdb",
+            "folder": ["..", "/", "a" * 999],
+            "settings": {"frame_start": 1e99, "display.density": "x", "render.space": "MOON", "data": 1},
+            "frame": -1,
+        },
+    }
+    return [
+        {**first, "name": "../..//con", "host": {}},
+        {**first, "name": "Wild", "volume": str(own), "host": wild},
+        {**first, "name": "Twice"},
+        {**first, "name": "Outside", "volume": str(outside)},
+        {**first, "name": "Missing", "volume": str(Path(first["volume"]).with_name("none.vdb"))},
+        {**first, "name": "BadTransform", "transform": [1, 2, 3]},
+    ], []
+
+
+def inspect(job: int, params: dict) -> None:
+    with zipfile.ZipFile(params["file"]) as archive:
+        objects = json.loads(archive.read("objects.json"))
+    say({"id": job, "result": {"objects": [{"name": record["name"]} for record in objects]}})
+
+
+def _content_keys(record: dict) -> list[str]:
+    return [key for key in ("vertices", "faces", "volume") if key in record]
+
+
 def run_job(job: int, method: str, params: dict) -> None:
     if MODE in {"well", "hostile", "mismatch"}:
-        {"encode": encode, "decode": decode}[method](job, params)
+        {"encode": encode, "decode": decode, "inspect": inspect}[method](job, params)
         return
     progress(job, 0.3, "step 3 of 10")
     if MODE == "crash":

@@ -145,14 +145,14 @@ def test_volumes_and_meshes_do_not_go_into_one_file(client, tmp_path, objects):
 
 
 def test_a_cancelled_job_leaves_no_file(client, tmp_path):
-    generator = np.random.default_rng(5)
-    path = tmp_path / "noise.vdb"
-    save_vdb(
-        VolumeObject("n", (VolumeGrid("n", generator.normal(size=(160,) * 3).astype(np.float32)),)), path
-    )
-    noise = {"name": "n", "volume": str(path), "transform": TRANSFORM, "host": {}}
+    path = tmp_path / "ball.vdb"
+    save_vdb(frame(1), path)
+    objects = [
+        {"name": f"ball {number}.", "volume": str(path), "transform": TRANSFORM, "host": {}}
+        for number in range(2000)
+    ]
     output = tmp_path / "cancelled.nscene"
-    job = client.submit("encode", {"objects": [noise], "output": str(output)})
+    job = client.submit("encode", {"objects": objects, "output": str(output)})
     answers = []
     while not answers:
         for event in client.poll():
@@ -161,4 +161,4 @@ def test_a_cancelled_job_leaves_no_file(client, tmp_path):
             elif event.kind in ("done", "error", "cancelled"):
                 answers.append(event.kind)
     assert answers == ["cancelled"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["noise.vdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ball.vdb"]

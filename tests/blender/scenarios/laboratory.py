@@ -85,10 +85,10 @@ def advance_until(jobs, job, reached) -> None:
             time.sleep(0.005)
 
 
-def failure_of(operator, **properties) -> str:
-    """Return the words of the error that an operator ends with."""
+def failure_of(operator, *objects, **properties) -> str:
+    """Return the words of the error that an operator, or a call of one, ends with."""
     try:
-        result = operator(**properties)
+        result = operator(*objects, **properties)
     except RuntimeError as problem:
         return str(problem)
     raise AssertionError(f"{operator} did not fail but returned {result}")

@@ -37,7 +37,7 @@ def settings_are_kept_in_the_file(laboratory: Laboratory) -> None:
 def the_preset_of_the_panel_is_used_and_the_backend_lists_presets(laboratory: Laboratory) -> None:
     assert bpy.ops.scene_codec.list_presets() == {"FINISHED"}
     names = [name for codec in laboratory.part("backend_session").known_codecs() for name in codec["presets"]]
-    assert names == ["default", "fast"]
+    assert names == ["default", "fast", "balanced"]
     bpy.context.scene.scene_codec.preset = "fast"
     bpy.ops.mesh.primitive_cube_add()
     laboratory.encode(bpy.context.object)
