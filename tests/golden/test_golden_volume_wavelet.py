@@ -10,7 +10,14 @@ import pytest
 import scene_codec
 
 FOLDER = Path(__file__).parent
-CASES = (("v1", "quality"), ("v1", "error"), ("v1", "lossless"), ("v2", "lossless"), ("v2", "error"))
+CASES = (
+    ("v1", "quality"),
+    ("v1", "error"),
+    ("v1", "lossless"),
+    ("v2", "lossless"),
+    ("v2", "error"),
+    ("v2", "frames"),
+)
 
 
 def described(grid):

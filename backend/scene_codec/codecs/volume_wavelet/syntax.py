@@ -2,7 +2,7 @@
 
 | kind | where | content |
 |---|---|---|
-| 16 VOLUME | object | MessagePack array: what the volume and its grids are, and how they are coded |
+| 16 VOLUME | object | MessagePack array, maybe deflated: the volume, its grids, and how they are coded |
 | 17 TABLES | object | for each grid, as its header says: tables of values, of residuals, of the topology |
 | 18 INDEX | object | for each grid and tile: length of each of its streams, CRC-32 of them all |
 | 19 VALUES | object | for each grid, tile and channel: the wavelet's coefficients |
@@ -69,6 +69,12 @@ LEVELS = 5
 
 TILE_SIDES = (32, 64, 128, 256)
 _CRC_BYTES = 4
+
+_DEFLATED = b"\x78"
+"""First byte of a zlib stream; no MessagePack array begins with it."""
+
+_MOST_INFLATED = 1 << 24
+"""Bytes of the largest description that is stored deflated."""
 
 
 class ChannelHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -165,17 +171,34 @@ class VolumeHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, f
 
 
 def write_volume(header: VolumeHeader, name: str) -> bytes:
-    """Return the VOLUME section. Raises `UnsupportedSceneError` when what it describes cannot be coded."""
-    return write_header(header, name, _first_fault(header))
+    """Return the VOLUME section, deflated where that is shorter.
+
+    Raises `UnsupportedSceneError` when what it describes cannot be coded.
+    """
+    plain = write_header(header, name, _first_fault(header))
+    packed = zlib.compress(plain, 9)
+    return packed if len(packed) < len(plain) <= _MOST_INFLATED else plain
 
 
 def read_volume(data: bytes) -> VolumeHeader:
     """Read a VOLUME section, every bound checked. Raises `CorruptFileError`."""
-    header = read_header(data, VolumeHeader)
+    header = read_header(_inflated(data) if data[:1] == _DEFLATED else data, VolumeHeader)
     fault = _first_fault(header)
     if fault is not None:
         raise CorruptFileError(f"The description of the volume breaks a rule: {fault}.")
     return header
+
+
+def _inflated(data: bytes) -> bytes:
+    """Return what a zlib stream holds, and nothing behind it. Raises `CorruptFileError`."""
+    stream = zlib.decompressobj()
+    try:
+        plain = stream.decompress(data, _MOST_INFLATED)
+    except zlib.error as error:
+        raise CorruptFileError(f"The description of the volume cannot be inflated: {error}.") from error
+    if not stream.eof or stream.unused_data:
+        raise CorruptFileError("The description of the volume is cut off, or has bytes too many.")
+    return plain
 
 
 def _first_fault(header: VolumeHeader) -> str | None:
