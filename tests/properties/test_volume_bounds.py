@@ -3,7 +3,6 @@
 All value types, shapes of one voxel and more a side, layouts in memory, values at the ends of their types.
 """
 
-import itertools
 import math
 from fractions import Fraction
 
@@ -100,20 +99,20 @@ def whole_grids(draw):
     return VolumeGrid("d", whole_numbers(info.dtype, low, low + extent, shares))
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(derandomize=True, max_examples=15, deadline=None)
 @given(whole_grids())
 def test_whole_numbers_of_any_range_are_exact_without_loss(grid):
     assert_exact(grid)
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
+@settings(derandomize=True, max_examples=25, deadline=None)
 @given(whole_grids(), st.sampled_from([5e-324, 0.3, 1.0, 1.5, 2.0, 99.0, 700.0, 2.0**29, 2.0**45, 1e30]))
 def test_whole_numbers_of_any_range_keep_any_bound(grid, bound):
     assert_kept(grid, bound)
 
 
 @pytest.mark.parametrize("name", ["int64", "uint64"])
-@pytest.mark.parametrize("bound", [1, 50, 200, 700, 1000, 5000])
+@pytest.mark.parametrize("bound", [1, 200, 700])
 @pytest.mark.parametrize("end", ["min", "max"])
 def test_whole_numbers_at_the_ends_of_64_bits_do_not_wrap_around(name, bound, end):
     """Float64 has every 1024th or 2048th of these numbers: a correction may reach beyond the type."""
@@ -145,13 +144,13 @@ def float_grids(draw):
 BOUNDS = st.sampled_from([5e-324, 1e-310, 1e-40, 1e-7, 1e-3, 0.1, 30.0, 1e5, 1e300, LARGEST_FLOAT])
 
 
-@settings(derandomize=True, max_examples=80, deadline=None)
+@settings(derandomize=True, max_examples=25, deadline=None)
 @given(float_grids(), BOUNDS)
 def test_floats_of_any_magnitude_keep_any_bound(grid, bound):
     assert_kept(grid, bound)
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(derandomize=True, max_examples=15, deadline=None)
 @given(float_grids(), st.floats(0.3, 300.0))
 def test_floats_keep_bounds_of_a_few_of_their_own_steps(grid, steps):
     finite = grid.values[np.isfinite(grid.values)]
@@ -162,7 +161,7 @@ def test_floats_keep_bounds_of_a_few_of_their_own_steps(grid, steps):
         assert_kept(grid, steps * spacing)
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(derandomize=True, max_examples=15, deadline=None)
 @given(float_grids())
 def test_floats_are_exact_without_loss(grid):
     assert_exact(grid)
@@ -184,7 +183,7 @@ def arranged(values, layout):
 LAYOUTS = ("big-endian", "column-major", "every second", "backwards")
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(derandomize=True, max_examples=15, deadline=None)
 @given(
     st.sampled_from(VALUE_TYPES),
     st.sampled_from(LAYOUTS),
@@ -210,7 +209,7 @@ def test_any_layout_channels_and_mask(name, layout, shape, channels, bound):
         assert_kept(grid, bound)
 
 
-@settings(derandomize=True, max_examples=20, deadline=None)
+@settings(derandomize=True, max_examples=8, deadline=None)
 @given(st.sampled_from([*WHOLE, *FLOATS]), shapes, st.sampled_from([1e-3, 0.2, 1.0, 5.0]))
 def test_level_sets_keep_bounds_and_sides(name, shape, bound):
     dtype = np.dtype(name)
@@ -231,7 +230,7 @@ def test_level_sets_keep_bounds_and_sides(name, shape, bound):
 
 
 @pytest.mark.parametrize("name", VALUE_TYPES)
-@pytest.mark.parametrize("shape", [*itertools.permutations((1, 7, 8)), (9, 9, 9), (1, 1, 1), (2, 1, 31)])
+@pytest.mark.parametrize("shape", [(1, 7, 8), (7, 8, 1), (9, 9, 9), (1, 1, 1), (2, 1, 31)])
 def test_every_type_in_every_small_shape(name, shape):
     dtype = np.dtype(name)
     shares = smooth(shape, 1)

@@ -21,6 +21,7 @@ from scene_codec.entropy.tables import SymbolTable
 LARGEST_COUNTED = 4096
 """Magnitudes above are counted as this one."""
 
+_COUNTED_AT_ONCE = 1 << 20
 _DESCRIPTION_BITS = 30.0
 _FINE_BINS = 16
 _BINS_PER_OCTAVE = 4
@@ -60,9 +61,16 @@ def count_magnitudes(pieces: Iterable[Piece], contexts: int) -> NDArray[np.int64
     """
     width = LARGEST_COUNTED + 1
     total = np.zeros(contexts * width, np.int64)
+    waiting: list[NDArray[np.int32]] = []
     for own, symbols in pieces:
         magnitudes = np.abs(symbols.clip(-LARGEST_COUNTED, LARGEST_COUNTED))
-        total += np.bincount(own.astype(np.int32) * width + magnitudes, minlength=contexts * width)
+        waiting.append(own.astype(np.int32) * np.int32(width) + magnitudes)
+        # One count of many pieces: the bins are more than the symbols of most.
+        if sum(map(len, waiting)) >= _COUNTED_AT_ONCE:
+            total += np.bincount(np.concatenate(waiting), minlength=contexts * width)
+            waiting = []
+    if waiting:
+        total += np.bincount(np.concatenate(waiting), minlength=contexts * width)
     return total.reshape(contexts, width)
 
 

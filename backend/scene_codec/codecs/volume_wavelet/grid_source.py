@@ -37,6 +37,19 @@ class SourceTile:
     active: Mask | None
     reference: NDArray[np.uint8] | None
 
+    def part(self, box: Box) -> SourceTile:
+        """Return the voxels of a box, which is counted from the first voxel of the tile."""
+        x, y, z = (
+            slice(side.start + inner.start, side.start + inner.stop)
+            for side, inner in zip(self.box, box, strict=True)
+        )
+        return SourceTile(
+            (x, y, z),
+            tuple(np.ascontiguousarray(own[box]) for own in self.values),
+            None if self.active is None else self.active[box],
+            None if self.reference is None else self.reference[box],
+        )
+
     def cared_for(self, channel: int) -> Mask | None:
         """Return which voxels have a value that matters and is a finite number, None when all do."""
         own = self.values[channel]

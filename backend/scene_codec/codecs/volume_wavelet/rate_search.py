@@ -210,7 +210,11 @@ def _quick_stored_size(plan: Plan, few: list[SampleTile]) -> int:
 
 
 def _corrected(plan: Plan, few: list[SampleTile]) -> Drafted:
-    """Return tiles coded with the step that takes the fewest bytes together with what corrects it."""
+    """Return tiles coded with the step that takes the fewest bytes together with what corrects it.
+
+    Steps are tried on boxes out of the tiles.
+    """
+    tried_on = _boxes_of(plan, few)
     start, ratio = _FIRST_STEP_FOR_BITS, 8.0
     if plan.header.residual == "steps":
         whole = plan.header.dtype.kind != "f"
@@ -219,14 +223,36 @@ def _corrected(plan: Plan, few: list[SampleTile]) -> Drafted:
 
     def tried(step: float) -> Drafted:
         step = min(max(step, SMALLEST_STEP), LARGEST_STEP)
-        return drafted(with_fitted_offsets(with_step(plan, step), few), few)
+        return drafted(with_fitted_offsets(with_step(plan, step), tried_on), tried_on)
 
-    first = tried(start)
+    best = first = tried(start)
     for factor in (ratio, 1.0 / ratio):
-        found = _downhill(tried, first, factor)
-        if found is not first:
-            return found
-    return first
+        best = _downhill(tried, first, factor)
+        if best is not first:
+            break
+    return best if tried_on is few else drafted(with_fitted_offsets(best.plan, few), few)
+
+
+def _boxes_of(plan: Plan, few: list[SampleTile]) -> list[SampleTile]:
+    """Return four boxes out of the first of some tiles, or the tiles themselves where they are small."""
+    source = few[0].source if few else None
+    if source is None or sum(tile.source.values[0].size for tile in few) <= 8 * _TRIED_SIDE**3:
+        return few
+    boxes = []
+    for number, corner in enumerate(((0, 0, 0), (1, 1, 0), (1, 0, 1), (0, 1, 1))):
+        cuts = [_quarter(side.stop - side.start, part) for side, part in zip(source.box, corner, strict=True)]
+        own = source.part((cuts[0], cuts[1], cuts[2]))
+        boxes.append(SampleTile(number, own, transformed(own, plan)))
+    return boxes
+
+
+def _quarter(length: int, part: int) -> slice:
+    """Return so many voxels as are tried around the first or the third quarter of a side."""
+    start = max(0, min(length * (1 + 2 * part) // 4 - _TRIED_SIDE // 2, length - _TRIED_SIDE))
+    return slice(start, min(length, start + _TRIED_SIDE))
+
+
+_TRIED_SIDE = 40
 
 
 def _size(found: Drafted) -> int:

@@ -23,7 +23,7 @@ ORDERS = tuple(permutations(range(3)))
 BY_BYTES = len(ORDERS)
 """Added to the number of an order: the first bytes of all values, then the second ones, and so on."""
 
-_DICTIONARY = 1 << 24
+_DICTIONARY, _SMALLEST_DICTIONARY = 1 << 24, 1 << 12
 _TRIED_BYTES = 1 << 17
 _THOROUGH_BYTES = 1 << 20
 """Orders are compared on so many bytes of a tile; so many are packed with the most effort."""
@@ -35,18 +35,21 @@ def pack_values(values: Values, coded: Mask) -> bytes:
     """Return the values of the coded voxels of a tile, both (x, y, z): a mode, LZMA2; empty for no voxel."""
     if not coded.any():
         return b""
-    mode = _best_mode(values, coded)
-    raw = _ordered_bytes(values, coded, mode)
-    effort = _THOROUGH if len(raw) <= _THOROUGH_BYTES else _USUAL
-    return bytes([mode]) + _compressed(raw, values.dtype.itemsize, mode, effort)
+    itemsize = values.dtype.itemsize
+    effort = _THOROUGH if coded.sum() * itemsize <= _THOROUGH_BYTES else _USUAL
+    # Little effort does not tell whether bytes should lie apart: what repeats from afar is missed.
+    packed = (
+        bytes([mode]) + _compressed(_ordered_bytes(values, coded, mode), itemsize, mode, effort)
+        for mode in _likely_modes(values, coded)
+    )
+    return min(packed, key=len)
 
 
 def quick_size(values: Values, coded: Mask) -> int:
-    """Return about how many bytes `pack_values` needs, a fifth too many as a rule, in a tenth of the time."""
+    """Return what little effort reaches: up to twice the bytes of `pack_values`, in a tenth of the time."""
     if not coded.any():
         return 0
-    mode = _best_mode(values, coded)
-    return len(_compressed(_ordered_bytes(values, coded, mode), values.dtype.itemsize, mode, _FAST))
+    return min(_quick_size(values, coded, mode) for mode in _likely_modes(values, coded))
 
 
 def unpack_values(data: bytes, coded: Mask, dtype: np.dtype[np.generic]) -> Values:
@@ -63,18 +66,21 @@ def unpack_bytes_apart(data: bytes, coded: Mask, dtype: np.dtype[np.generic]) ->
     return _unpacked(data, coded, dtype, BY_BYTES)
 
 
-def _best_mode(values: Values, coded: Mask) -> int:
-    """Return the mode that packs the middle of a tile, all of a small one, into the fewest bytes."""
+def _likely_modes(values: Values, coded: Mask) -> list[int]:
+    """Return the order of axes that suits the middle of a tile with bytes together, and with bytes apart."""
     middle = _middle(values, coded)
     if not coded[middle].any():
         middle = (slice(None),) * 3
     own, mask = values[middle], coded[middle]
-    itemsize = values.dtype.itemsize
-    modes = range((2 if itemsize > 1 else 1) * len(ORDERS))
-    effort = _USUAL if own.size == values.size else _FAST
-    return min(
-        modes, key=lambda mode: len(_compressed(_ordered_bytes(own, mask, mode), itemsize, mode, effort))
-    )
+    return [
+        min(range(first, first + len(ORDERS)), key=lambda mode: _quick_size(own, mask, mode))
+        for first in ((0, BY_BYTES) if values.dtype.itemsize > 1 else (0,))
+    ]
+
+
+def _quick_size(values: Values, coded: Mask, mode: int) -> int:
+    raw = _ordered_bytes(values, coded, mode)
+    return len(_compressed(raw, values.dtype.itemsize, mode, _FAST))
 
 
 def _middle(values: Values, coded: Mask) -> tuple[slice, ...]:
@@ -98,7 +104,9 @@ def _ordered_bytes(values: Values, coded: Mask, mode: int) -> bytes:
 def _compressed(raw: bytes, itemsize: int, mode: int, effort: int) -> bytes:
     """Return bytes as LZMA2 that knows where in a value each byte stands."""
     position = 0 if mode >= BY_BYTES else itemsize.bit_length() - 1
-    own: dict[str, Any] = {"id": lzma.FILTER_LZMA2, "preset": effort, "dict_size": _DICTIONARY}
+    # A dictionary larger than what there is costs time alone.
+    dictionary = min(_DICTIONARY, max(_SMALLEST_DICTIONARY, len(raw)))
+    own: dict[str, Any] = {"id": lzma.FILTER_LZMA2, "preset": effort, "dict_size": dictionary}
     own |= {"lc": min(3, 4 - position), "lp": position, "pb": position}
     return lzma.compress(raw, lzma.FORMAT_RAW, filters=[own])
 
