@@ -54,6 +54,7 @@ TABLES = {
     "volume-rates-compared": "Volumes: the wavelet codec against other programs, 35 to 50 dB",
     "volume-rates": "Volumes: the wavelet codec and other programs",
     "volume-vdb": "Volumes: OpenVDB files",
+    "volume-sequences": "Volumes: sequences of OpenVDB files",
     "volume-speed": "Volumes: speed",
     "volume-memory": "Volumes: memory",
 }
