@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from volume_vae_models import dense_model, rate_model
 
+from scene_codec.codecs.volume_vae.config import PRESETS, training_settings_for
 from scene_codec.codecs.volume_vae.decoder import model_of
 from scene_codec.codecs.volume_vae.encoder import model_sections
 from scene_codec.codecs.volume_vae.model import (
@@ -85,6 +86,27 @@ def test_a_weight_that_is_no_number_is_refused():
 def test_a_model_that_is_not_there_is_answered_with_what_is(tmp_path):
     with pytest.raises(InvalidRequestError, match="train-volume"):
         load_model(str(tmp_path / "none.nscmodel"))
+
+
+def test_the_model_of_every_preset_ships_and_is_of_its_kind():
+    assert {settings.model for _, settings in PRESETS.values()} == set(shipped_models())
+    for preset, (_, settings) in PRESETS.items():
+        header, training = load_model(settings.model).header, training_settings_for(preset)
+        assert (header.kind, header.margin) == (training.network, training.margin)
+        assert (header.latents, header.hidden) == (training.latents, training.hidden)
+        assert header.part == "whole"
+
+
+def test_the_wheel_holds_the_models():
+    builders = pytest.importorskip("hatchling.builders.wheel")
+    checkout = Path(__file__).parents[3]
+    inside = {
+        entry.distribution_path for entry in builders.WheelBuilder(str(checkout)).recurse_included_files()
+    }
+    folder = "scene_codec/codecs/volume_vae/models"
+    assert {f"{folder}/{name}.nscmodel" for name in shipped_models()} <= {
+        path.replace("\\", "/") for path in inside
+    }
 
 
 @pytest.mark.parametrize(("damage", "error"), [(b"", CorruptFileError), (b"\x09", UnsupportedVersionError)])
