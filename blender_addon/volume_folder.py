@@ -6,8 +6,10 @@ import contextlib
 import filecmp
 import shutil
 import uuid
+from collections.abc import Generator
 from pathlib import Path
 
+from .jobs import Step
 from .numbered_files import free_name
 
 STAGING_PREFIX = ".scene_codec-"
@@ -45,13 +47,14 @@ class VolumeFolder:
         self._move(staged, target)
         return target
 
-    def place_frames(self, staged: dict[str, Path], wanted: tuple[str, ...]) -> Path:
+    def place_frames(self, staged: dict[str, Path], wanted: tuple[str, ...]) -> Generator[Step, None, Path]:
         """Move a sequence's files, by their names, into a folder of their own; return that folder.
 
-        It is the folder `wanted`, below this one, if nothing but these very files is there.
+        It is the folder `wanted`, below this one, if nothing but these very files is there. Comparing them
+        with what is there takes long, so that it is done in steps.
         """
         target = self.path.joinpath(*wanted)
-        if not self._fits(staged, target):
+        if not (yield from self._fits(staged, target)):
             target = target.with_name(free_name(target.name, _names_in(target.parent)))
         missing = [folder for folder in (target, *target.parents) if not folder.exists()]
         target.mkdir(parents=True, exist_ok=True)
@@ -76,7 +79,7 @@ class VolumeFolder:
         self._placed.clear()
         self.close()
 
-    def _fits(self, staged: dict[str, Path], target: Path) -> bool:
+    def _fits(self, staged: dict[str, Path], target: Path) -> Generator[Step, None, bool]:
         """Return whether the frames can go there: one side is part of the other, what both have is equal."""
         if not target.exists():
             return True
@@ -84,7 +87,11 @@ class VolumeFolder:
         shared = there & staged.keys()
         if shared not in (there, staged.keys()):
             return False
-        return all(filecmp.cmp(staged[name], target / name, shallow=False) for name in shared)
+        for name in shared:
+            yield Step.MORE
+            if not filecmp.cmp(staged[name], target / name, shallow=False):
+                return False
+        return True
 
     def _move(self, source: Path, target: Path) -> None:
         source.rename(target)

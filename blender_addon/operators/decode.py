@@ -112,7 +112,8 @@ def _volume_steps(
         yield jobs.Step.MORE
         job.check_cancelled()
         if volume.folder:
-            file = folder.place_frames(volume.files, volume.folder) / volume.first
+            target = yield from folder.place_frames(volume.files, volume.folder)
+            file = target / volume.first
         else:
             file = folder.place(volume.files[volume.first], volume.first)
         key = f"{file}\n{volume.record.volume.name if volume.record.volume else volume.name}"

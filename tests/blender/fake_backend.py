@@ -101,6 +101,7 @@ def encode(job: int, params: dict) -> None:
         "file_bytes": output.stat().st_size,
         "codec": "mesh-necgs",
         "preset": params.get("preset") or "default",
+        "changed": params.get("settings") or {},
         "device": "cpu",
         "seconds": 1.5,
         "objects": reports,

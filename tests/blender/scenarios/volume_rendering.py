@@ -14,7 +14,7 @@ SIZE, SAMPLES = 48, 16
 MAX_ERROR = 0.01
 """Of values of the density between 0 and 1.7."""
 
-MEAN_TOLERANCE, LARGEST_TOLERANCE = 0.002, 0.05
+MEAN_TOLERANCE, LARGEST_TOLERANCE = 0.0005, 0.06
 """Of pixels between 0 and 1. A ray crosses up to 3 units of the cloud, and the material absorbs and scatters
 2 per unit of density, so that errors of one sign all along it would change its optical depth by
 3 * 2 * 0.01 = 0.06, and light by as much. Errors of both signs cancel: the mean is asked to be far smaller.
@@ -118,6 +118,8 @@ def _prepare() -> None:
         scene.collection.objects.link(obj)
     scene.camera = camera
     scene.world = bpy.data.worlds.new("Welt")
+    scene.world.use_nodes = True
+    scene.world.node_tree.nodes["Background"].inputs["Color"].default_value = (0.6, 0.6, 0.6, 1)
     scene.render.engine = "CYCLES"
     scene.cycles.device = "CPU"
     scene.cycles.samples, scene.cycles.seed, scene.cycles.use_denoising = SAMPLES, 7, False

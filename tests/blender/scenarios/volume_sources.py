@@ -195,6 +195,39 @@ def linked_packed_and_missing_files(laboratory: Laboratory) -> None:
     assert Path(bpy.path.abspath(bpy.data.objects["Gepackt.001"].data.filepath)).read_bytes() == content
 
 
+def the_quality_of_the_panel_reaches_the_backend(laboratory: Laboratory) -> None:
+    obj = add_volume(make_samples(laboratory) / "ball.vdb", "Kugel")
+    tolerant = {"topology": "TOLERANT", "tolerance": 0.01}
+    for properties, settings in (
+        ({}, {}),
+        ({"quality": "PSNR", "psnr": 50.1}, {"psnr": 50.1}),
+        ({"quality": "MAX_ERROR", "max_error": 0.001}, {"max_error": 0.001}),
+        ({"quality": "SIZE", "size_kb": 1.5}, {"target_size": 1500}),
+        ({"quality": "LOSSLESS", **tolerant}, {"lossless": True}),
+        (tolerant, {"topology": "tolerant", "tolerance": 0.01}),
+        ({"quality": "PSNR", "psnr": 50.0, "settings": '{"psnr": 40}'}, {"psnr": 40}),
+    ):
+        encode_volumes(laboratory, obj, **properties)
+        assert last_result()["changed"] == settings
+    encode_volumes(laboratory, obj, preset="balanced")
+    assert last_result()["preset"] == "balanced"
+
+
+def a_sheared_volume_without_its_parent_is_named(laboratory: Laboratory) -> None:
+    obj = add_volume(make_samples(laboratory) / "ball.vdb", "Kugel")
+    parent = bpy.data.objects.new("Eltern", None)
+    bpy.context.scene.collection.objects.link(parent)
+    parent.scale.x, obj.rotation_euler.z, obj.parent = 3, 0.7, parent
+    path = encode_volumes(laboratory, obj)
+    delete(obj)
+    laboratory.decode(path)
+    assert last_result()["failures"] == []
+    delete(*bpy.data.objects)
+    laboratory.decode(path)
+    (failure,) = last_result()["failures"]
+    assert (failure["name"], "shear" in failure["reason"]) == ("Kugel", True)
+
+
 def what_has_no_volume_is_named(laboratory: Laboratory) -> None:
     bpy.ops.mesh.primitive_cube_add()
     cube = bpy.context.object
