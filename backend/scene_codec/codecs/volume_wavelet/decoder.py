@@ -20,7 +20,7 @@ from scene_codec.codecs.volume_wavelet.prediction_syntax import (
     read_prediction,
 )
 from scene_codec.codecs.volume_wavelet.prior import published_prior
-from scene_codec.codecs.volume_wavelet.reference_voxels import REACH
+from scene_codec.codecs.volume_wavelet.reference_voxels import MARGIN
 from scene_codec.codecs.volume_wavelet.syntax import (
     EXCEPTIONS,
     LEVELS,
@@ -126,7 +126,7 @@ class VolumeReader:
         if prediction is None:
             return helpers
         if not prediction.source.previous:
-            helpers.append((prediction.source.number, 0 if prediction.motion is None else REACH + 1))
+            helpers.append((prediction.source.number, 0 if prediction.motion is None else MARGIN))
         if prediction.motion is not None and not prediction.motion.velocity.previous:
             helpers.append((prediction.motion.velocity.number, 1))
         return helpers

@@ -26,7 +26,14 @@ from scene_codec.codecs.volume_wavelet.prediction_syntax import (
     ValueScale,
 )
 from scene_codec.codecs.volume_wavelet.rate_search import SampleTile
-from scene_codec.codecs.volume_wavelet.reference_voxels import REACH, displacements, reference_numbers
+from scene_codec.codecs.volume_wavelet.reference_voxels import (
+    MARGIN,
+    REACH,
+    interpolated,
+    numbers_around,
+    speeds_in,
+    ways,
+)
 from scene_codec.codecs.volume_wavelet.syntax import LEVELS
 from scene_codec.codecs.volume_wavelet.tile_encoding import Plan
 from scene_codec.codecs.volume_wavelet.tiles import box_shape, lattice_corner
@@ -248,15 +255,17 @@ def _fitted_scale(still: Predictor, velocity: VolumeGrid, tile: SourceTile, plan
         return None
     own = [tile.numbers(channel, coding, fill=True) for channel, coding in enumerate(plan.codings)]
     cared = tile.cared_for(0)
-    before = reference_numbers(still.source, still.prediction.scales, corner, shape, None)
-    units = displacements(velocity, 1.0 / largest, corner, shape)
+    around = numbers_around(still.source, still.prediction.scales, corner, shape, MARGIN)
+    inner = (slice(MARGIN, -MARGIN),) * 3
+    speeds = speeds_in(velocity, corner, shape)
 
     def error(scale: float) -> float:
-        moved = displacements(velocity, scale, corner, shape)
-        there = reference_numbers(still.source, still.prediction.scales, corner, shape, moved)
+        moved = ways(speeds, scale)
+        there = [interpolated(then, moved) for then in around]
         return sum(_product(now - then, now - then, cared) for now, then in zip(own, there, strict=True))
 
-    starts = {_flow(own, before, units, size) / largest for size in _BLOCKS}
+    units = ways(speeds, 1.0 / largest)
+    starts = {_flow(own, [then[inner] for then in around], units, size) / largest for size in _BLOCKS}
     tried = {start * factor for start in starts - {0.0} for factor in _FACTORS}
     if not tried:
         return None

@@ -100,13 +100,17 @@ def _sample_errors(plan: Plan, tile: SampleTile) -> TileErrors:
 
 
 def plan_for_psnr(plan: Plan, sample: list[SampleTile], wanted: float) -> Plan:
-    """Return a plan whose step reaches a PSNR on a sample and exceeds it by little."""
+    """Return a plan whose step reaches a PSNR on a sample and exceeds it by little.
+
+    plan : with a predictor, its step is where the search begins
+    """
+    start = start_step(wanted) if plan.predictor is None else plan.header.step
 
     def reached(step: float) -> tuple[float, Plan]:
         tried = with_fitted_offsets(with_step(plan, step), sample)
         return sample_psnr(tried, sample), tried
 
-    return found_step(reached, start_step(wanted), wanted)[1]
+    return found_step(reached, start, wanted)[1]
 
 
 def start_step(wanted: float) -> float:

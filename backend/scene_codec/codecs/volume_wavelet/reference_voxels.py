@@ -20,6 +20,9 @@ from scene_codec.volumes.volume import VolumeGrid
 REACH = 16
 """Voxels do not come from farther away along any axis."""
 
+MARGIN = REACH + 1
+"""What must be known around a box, the neighbours of the farthest places included."""
+
 _Mask = NDArray[np.bool_]
 
 
@@ -34,18 +37,24 @@ def reference_numbers(
     corner, shape : of the box
     moved : (x, y, z, 3) how far the voxels have come, in voxels, at most `REACH`; None when they have not
     """
-    reach = 0 if moved is None else REACH + 1
-    start = (corner[0] - reach, corner[1] - reach, corner[2] - reach)
-    wide = (shape[0] + 2 * reach, shape[1] + 2 * reach, shape[2] + 2 * reach)
+    if moved is None:
+        return numbers_around(grid, scales, corner, shape, 0)
+    return [interpolated(own, moved) for own in numbers_around(grid, scales, corner, shape, MARGIN)]
+
+
+def numbers_around(
+    grid: VolumeGrid, scales: Sequence[ValueScale], corner: Triple, shape: Triple, margin: int
+) -> list[FloatArray]:
+    """Return what `reference_numbers` does without motion, in a box larger by a margin on every side."""
+    start = (corner[0] - margin, corner[1] - margin, corner[2] - margin)
+    wide = (shape[0] + 2 * margin, shape[1] + 2 * margin, shape[2] + 2 * margin)
     known, overlap = _known(grid, start, wide), _overlap(grid, start, wide)
     numbers = []
     for channel, scale in enumerate(scales):
         own = np.zeros(wide, np.float32)
         if overlap is not None:
             own[overlap[1]] = _scaled(_channel(grid, channel)[overlap[0]], scale)
-        if grid.kind != "level set":
-            own = filled_smoothly(own, known)
-        numbers.append(own if moved is None else _interpolated(own, moved, reach))
+        numbers.append(own if grid.kind == "level set" else filled_smoothly(own, known))
     return numbers
 
 
@@ -54,6 +63,19 @@ def displacements(velocity: VolumeGrid, scale: float, corner: Triple, shape: Tri
 
     velocity : three channels; of a staggered grid, values lie on the lower faces of voxels
     """
+    return ways(speeds_in(velocity, corner, shape), scale)
+
+
+def ways(speeds: FloatArray, scale: float) -> FloatArray:
+    """Return how far voxels of given speeds have come, in voxels."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = speeds * np.float32(scale)
+    found[np.isnan(found)] = 0.0
+    return np.clip(found, -REACH, REACH, out=found)
+
+
+def speeds_in(velocity: VolumeGrid, corner: Triple, shape: Triple) -> FloatArray:
+    """Return velocities in the middle of the voxels of a box, (x, y, z, 3), gaps closed smoothly."""
     staggered = velocity.kind == "staggered"
     wide = (shape[0] + staggered, shape[1] + staggered, shape[2] + staggered)
     known, overlap = _known(velocity, corner, wide), _overlap(velocity, corner, wide)
@@ -70,10 +92,7 @@ def displacements(velocity: VolumeGrid, scale: float, corner: Triple, shape: Tri
             low = speeds[:x, :y, :z]
             high = speeds[tuple(slice(int(other == axis), None) for other in range(3))][:x, :y, :z]
             speeds = np.float32(0.5) * low + np.float32(0.5) * high
-        with np.errstate(over="ignore", invalid="ignore"):
-            own_way = speeds * np.float32(scale)
-        own_way[np.isnan(own_way)] = 0.0
-        result[..., axis] = np.clip(own_way, -REACH, REACH)
+        result[..., axis] = speeds
     return result
 
 
@@ -112,15 +131,15 @@ def _known(grid: VolumeGrid, start: Triple, wide: Triple) -> _Mask:
     return known
 
 
-def _interpolated(numbers: FloatArray, moved: FloatArray, reach: int) -> FloatArray:
+def interpolated(numbers: FloatArray, moved: FloatArray) -> FloatArray:
     """Return numbers at the places that voxels have come from, between voxels linearly.
 
-    numbers : reaches `reach` voxels beyond the box of `moved` on every side
+    numbers : those of `numbers_around` with the margin `MARGIN` around the box of `moved`
     """
     lower, share = [], []
     for axis in range(3):
         length = moved.shape[axis]
-        index = np.arange(reach, reach + length, dtype=np.float32)
+        index = np.arange(MARGIN, MARGIN + length, dtype=np.float32)
         place = index.reshape([-1 if other == axis else 1 for other in range(3)]) - moved[..., axis]
         below = np.floor(place)
         lower.append(below.astype(np.intp))
