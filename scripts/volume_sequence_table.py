@@ -85,7 +85,7 @@ def measured(frames: Sequence[Path], keyframes: int, half: int) -> dict[str, Any
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file = folder / "sequence.nscene"
-        settings = ["--psnr", str(PSNR_DB), "--set", f"keyframes={keyframes}"]
+        settings = ["--psnr", str(PSNR_DB), "--keyframes", str(keyframes)]
         encoding = run_measured([*command, "encode", *frames, "-o", file, *settings, "--json"])
         decoding = run_measured([*command, "decode", file, "-o", folder / "all", "--json"])
         last = frames[min(keyframes, count) - 1]
