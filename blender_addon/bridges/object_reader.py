@@ -98,7 +98,7 @@ def evaluable(
     frame : of the scene; the copy is evaluated at it, so that the user's own scene stays where it is
     """
     current = bpy.context.scene.frame_current
-    if obj.visible_get() and frame in (None, current):
+    if obj.visible_get() and frame is None:
         yield obj, bpy.context.evaluated_depsgraph_get()
         return
     scene = bpy.data.scenes.new("Scene Codec")

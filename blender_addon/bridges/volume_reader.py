@@ -121,10 +121,15 @@ class VolumeReader:
                 f"No OpenVDB files are in its cache {root}. Bake it with the format OpenVDB first."
             )
         with evaluable(obj) as (source, depsgraph):
-            corner = _corner_of(source.evaluated_get(depsgraph))
-        collections = self._objects.collections(obj)
+            world = source.evaluated_get(depsgraph).matrix_world.copy()
+        collections, resolution = self._objects.collections(obj), domain.resolution_max
+        places = {
+            "data": _place_of_cache(obj.data, world, resolution),
+            "noise": _place_of_cache(obj.data, world, resolution * domain.noise_scale),
+        }
         for sequence in sequences:
-            yield from self._cached(f"{obj.name} {sequence.folder[0]}", sequence, corner, collections)
+            kind = sequence.folder[0]
+            yield from self._cached(f"{obj.name} {kind}", sequence, places[kind], collections)
 
     def _cached(
         self, name: str, sequence: FileSequence, place: Matrix, collections: tuple[tuple[str, ...], ...]
@@ -183,11 +188,19 @@ def _has_modifiers(obj: bpy.types.Object) -> bool:
     return any(modifier.show_viewport for modifier in obj.modifiers)
 
 
-def _corner_of(obj: bpy.types.Object) -> Matrix:
-    """Return where the files of a fluid domain stand: from its lowest corner on, in the scene's own size."""
-    _location, rotation, _scale = obj.matrix_world.decompose()
-    low = [min(corner[axis] for corner in obj.bound_box) for axis in range(3)]
-    return Matrix.LocRotScale(obj.matrix_world @ Vector(low), rotation, None)
+def _place_of_cache(box: bpy.types.Mesh, world: Matrix, resolution: int) -> Matrix:
+    """Return where the files of a fluid domain stand.
+
+    Mantaflow counts from the domain's lowest corner on, in the scene's own size, and puts the middle of the
+    first cell half its width away, where OpenVDB puts it at 0.
+    """
+    corners = [vertex.co for vertex in box.vertices]
+    low = Vector(min(corner[axis] for corner in corners) for axis in range(3))
+    high = Vector(max(corner[axis] for corner in corners) for axis in range(3))
+    _, rotation, scale = world.decompose()
+    voxel = max(abs((high - low)[axis] * scale[axis]) for axis in range(3)) / max(resolution, 1)
+    half = rotation @ Vector((voxel / 2,) * 3)
+    return Matrix.LocRotScale(world @ low + half, rotation, None)
 
 
 def _ending(file: FrameFile) -> str:

@@ -132,9 +132,12 @@ def a_fluid_cache_comes_back_as_sequences_in_its_place(laboratory: Laboratory) -
     smoke = bpy.data.objects["Cube data"]
     assert smoke.data.is_sequence
     assert (smoke.data.frame_start, smoke.data.frame_duration, smoke.data.frame_offset) == (1, 3, 0)
-    # The lowest corner of the box, turned by a right angle; its size is in the files already.
-    assert np.allclose(smoke.location, (2, -1, 2), atol=1e-5)
-    assert np.allclose(smoke.scale, 1)
+    # The middle of the first cell: from the lowest corner of the box, turned by a right angle, half a
+    # cell on. Its size is in the files already; noise has cells half as wide.
+    for name, resolution in (("Cube data", 32), ("Cube noise", 64)):
+        half = 6 / resolution / 2
+        assert np.allclose(bpy.data.objects[name].location, (2 - half, -1 + half, 2 + half), atol=1e-5)
+        assert np.allclose(bpy.data.objects[name].scale, 1)
     shutil.rmtree(cache)
     words = failure_of(encode_volumes, laboratory, domain, name="none.nscene")
     assert "Bake it with the format OpenVDB first" in words
