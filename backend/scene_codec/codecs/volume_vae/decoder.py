@@ -14,7 +14,14 @@ from scene_codec.codecs.volume_parts.grid_description import background_value, g
 from scene_codec.codecs.volume_vae.active_voxels import decode_active
 from scene_codec.codecs.volume_vae.coding import coding_of
 from scene_codec.codecs.volume_vae.model import BlockModel, read_model, shipped_model_of
-from scene_codec.codecs.volume_vae.slabs import block_axes, channel_view, slab_count, slab_rows, slab_shape
+from scene_codec.codecs.volume_vae.slabs import (
+    block_axes,
+    channel_view,
+    mask_view,
+    slab_count,
+    slab_rows,
+    slab_shape,
+)
 from scene_codec.codecs.volume_vae.syntax import (
     MODEL,
     MODEL_REFERENCE,
@@ -105,7 +112,7 @@ def _grid(
         part = progress.part(index / len(header.channels), (index + 1) / len(header.channels), header.name)
         view = channel_view(values, index, reverse=header.reverse)
         exceptions = _decode_channel(_Channel(header, channel, volume.blend), own, view, model, part)
-        mask = None if active is None else (active.transpose(2, 1, 0) if header.reverse else active)
+        mask = None if active is None else mask_view(active, reverse=header.reverse)
         for (start, stop), odd in zip(_rows(header), exceptions, strict=True):
             if mask is not None:
                 _set_background(view[start:stop], mask[start:stop], header, header.background[index])
@@ -165,7 +172,7 @@ def _active(header: GridHeader, records: list[bytes]) -> NDArray[np.bool_] | Non
     for record, (start, stop) in zip(records, _rows(header), strict=True):
         slab = (stop - start, active.shape[1], active.shape[2])
         active[start:stop] = decode_active(record, slab, block_counts(slab))
-    return active.transpose(2, 1, 0) if header.reverse else active
+    return mask_view(active, reverse=header.reverse)
 
 
 def _rows(header: GridHeader) -> list[tuple[int, int]]:

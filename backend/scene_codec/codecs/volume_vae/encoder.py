@@ -25,6 +25,7 @@ from scene_codec.codecs.volume_vae.slabs import (
     channel_view,
     is_reverse,
     layers_at_once,
+    mask_view,
     slab_rows,
     slab_shape,
 )
@@ -119,7 +120,7 @@ def _header_of(grid: VolumeGrid, settings: VolumeVaeSettings, model: BlockModel)
     check_grid(grid)
     reverse = is_reverse(grid.values)
     layers = layers_at_once(slab_shape(grid.shape, reverse=reverse))
-    active = None if grid.active is None else channel_view(grid.active, 0, reverse=reverse)
+    active = None if grid.active is None else mask_view(grid.active, reverse=reverse)
     views = [channel_view(grid.values, index, reverse=reverse) for index in range(grid.channels)]
     ranges = [range_of(view) for view in views]
     # Half the range: the whole one of the largest float64 numbers is none.
@@ -191,6 +192,6 @@ def _value_records(
 
 def _topology_records(active: NDArray[np.bool_], header: GridHeader) -> Iterator[bytes]:
     """Yield a record of active voxels for each slab of a grid."""
-    view = active.transpose(2, 1, 0) if header.reverse else active
+    view = mask_view(active, reverse=header.reverse)
     for slab in _slabs_of(header):
         yield encode_active(np.asarray(view[slab.start : slab.stop]))

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from scene_codec.codecs.volume_vae.slabs import channel_view, slab_rows, slab_shape
+from scene_codec.codecs.volume_vae.slabs import channel_view, mask_view, slab_rows, slab_shape
 from scene_codec.codecs.volume_vae.syntax import GridHeader, Quality
 from scene_codec.volumes.volume import VolumeGrid
 
@@ -23,7 +23,7 @@ def quality_of(header: GridHeader, before: VolumeGrid, after: VolumeGrid) -> Qua
     largest = 0.0
     for channel in range(len(header.channels)):
         old, new = (channel_view(grid.values, channel, reverse=header.reverse) for grid in (before, after))
-        mask = None if before.active is None else channel_view(before.active, 0, reverse=header.reverse)
+        mask = None if before.active is None else mask_view(before.active, reverse=header.reverse)
         for start, stop in () if 0 in shape else slab_rows(shape, header.layers_at_once):
             halves = _half_difference(old[start:stop], new[start:stop])
             finite = np.isfinite(halves)

@@ -40,6 +40,11 @@ def channel_view(values: Values, channel: int, *, reverse: bool) -> Values:
     return single.transpose(2, 1, 0) if reverse else single
 
 
+def mask_view(mask: NDArray[np.bool_], *, reverse: bool) -> NDArray[np.bool_]:
+    """Return a mask (x, y, z) with the slabs' axis first."""
+    return mask.transpose(2, 1, 0) if reverse else mask
+
+
 def block_axes(blocks: NDArray[Number], *, reverse: bool) -> NDArray[Number]:
     """Return blocks (a, b, c, s, s, s) with each block's own axes turned from the slabs' order to x, y, z.
 
