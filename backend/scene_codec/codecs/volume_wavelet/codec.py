@@ -18,6 +18,7 @@ from scene_codec.codecs.volume_wavelet.config import (
     check_settings,
     settings_for,
 )
+from scene_codec.codecs.volume_wavelet.prediction_syntax import in_words, read_prediction
 from scene_codec.errors import CorruptFileError
 from scene_codec.reports import CodecInfo, Details
 from scene_codec.volumes.volume import VolumeObject
@@ -42,7 +43,7 @@ class VolumeWaveletCodec:
     payload_version = syntax.PAYLOAD_VERSION
     shared_labels: Mapping[int, str] = {}
     object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
-    detail_kinds: tuple[int, ...] = (syntax.VOLUME,)
+    detail_kinds: tuple[int, ...] = (syntax.VOLUME, syntax.PREDICTION)
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> VolumeWaveletSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`.
@@ -85,7 +86,13 @@ class VolumeWaveletCodec:
     def details(self, sections: Mapping[int, bytes]) -> Details:
         """Return what was stored of each grid and the quality that was reached. Raises `CorruptFileError`."""
         header = syntax.read_volume(sections[syntax.VOLUME])
-        return {"grids": tuple(_grid_details(grid) for grid in header.grids)}
+        facts = [_grid_details(grid) for grid in header.grids]
+        if syntax.PREDICTION in sections:
+            prediction = read_prediction(sections[syntax.PREDICTION])
+            names = [grid.name for grid in header.grids]
+            for fact, grid in zip(facts, prediction.grids, strict=False):
+                fact["predicted_from"] = None if grid is None else in_words(grid, prediction.previous, names)
+        return {"grids": tuple(facts)}
 
     def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> VolumeWaveletDecoder:
         """Return the decoder of a file; the device plays no part."""

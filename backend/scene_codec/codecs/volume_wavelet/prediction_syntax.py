@@ -116,3 +116,13 @@ def _fault(grid: GridPrediction, number: int, channels: int, levels: int) -> str
         if len(gains) != levels + 1 or any(abs(gain) > LARGEST_GAIN for gain in gains):
             return f"gains {gains[:20]}"
     return None
+
+
+def in_words(grid: GridPrediction, previous: str, names: Sequence[str]) -> str:
+    """Return what a grid is predicted from, for people. `names` are those of the volume's own grids."""
+    source, words = grid.source, "the active voxels of " if not grid.gains else ""
+    if source.previous:
+        words += f"{previous}, grid {source.number + 1}"
+    else:
+        words += names[source.number] if source.number < len(names) else f"grid {source.number + 1}"
+    return words if grid.motion is None else f"{words}, moved"
