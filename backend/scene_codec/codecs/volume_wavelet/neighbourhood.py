@@ -89,13 +89,16 @@ class BandPhases:
         return self._means[phase]
 
     def as_parent(self) -> Magnitudes:
-        """Return the magnitudes of the band with a margin of one that repeats them, for the next level."""
+        """Return the magnitudes of the band with a margin that repeats them, for the next level.
+
+        One before the first; two behind the last, where windows of an odd axis reach farther.
+        """
         result = np.zeros(self.shape, np.uint8)
         for phase in PHASES:
             x, y, z = self.phase_shape(phase)
             start = tuple(slice(begin, None, 2) for begin in phase)
             result[start] = self._parts[phase][1 : 1 + x, 1 : 1 + y, 1 : 1 + z]
-        return np.pad(result, 1, mode="edge")
+        return np.pad(result, (1, 2), mode="edge")
 
 
 @lru_cache(maxsize=4096)
@@ -150,47 +153,48 @@ def features(
     parent : magnitudes of the same orientation one level coarser, of `as_parent`; None at the coarsest
     """
     own, phase = bands[orientation], PHASES[phase_index]
-    shape = own.phase_shape(phase)
-    rows = [own.around(phase, offset) for offset in known_offsets(phase_index)]
-    rows += _parent_rows(parent, phase, shape)
-    for name in siblings_before(orientation):
-        rows += _sibling_rows(bands.get(name), phase, shape)
-    return np.stack([row.reshape(-1) for row in rows])
+    offsets, siblings = known_offsets(phase_index), siblings_before(orientation)
+    rows = np.zeros((feature_count(orientation, phase_index), *own.phase_shape(phase)), np.uint8)
+    for row, offset in zip(rows, offsets, strict=False):
+        row[...] = own.around(phase, offset)
+    if parent is not None:
+        _put_parent(rows[len(offsets) : len(offsets) + 3], parent, phase)
+    for index, name in enumerate(siblings, start=1):
+        sibling = bands.get(name)
+        if sibling is not None:
+            pair = rows[len(offsets) + 1 + 2 * index :][:2]
+            _put_fitting(pair[0], sibling.around(phase, (0, 0, 0)))
+            _put_fitting(pair[1], sibling.face_means(phase))
+    return rows.reshape(len(rows), -1)
 
 
-def _parent_rows(parent: Magnitudes | None, phase: Offset, shape: Shape) -> list[Magnitudes]:
-    """Return the parent, and means of its neighbours on the near and on the far side of the child."""
-    if parent is None:
-        return [np.zeros(shape, np.uint8)] * 3
+def _put_parent(rows: Magnitudes, parent: Magnitudes, phase: Offset) -> None:
+    """Fill in the parent, and means of its neighbours on the near and on the far side of the child."""
     # A child at 2 i + p belongs to the parent at i; a parent's axis that was not split is as long as its own.
-    near, far = np.zeros(shape, np.uint16), np.zeros(shape, np.uint16)
-    for axis in range(3):
-        side = 1 if phase[axis] else -1
-        near += _shifted(parent, axis, side, shape)
-        far += _shifted(parent, axis, -side, shape)
-    third = np.uint16(3)
-    return [_shifted(parent, 0, 0, shape), (near // third).astype(np.uint8), (far // third).astype(np.uint8)]
+    shape = rows.shape[1:]
+    rows[0] = _shifted(parent, 0, 0, shape)
+    for row, far in ((rows[1], False), (rows[2], True)):
+        x, y, z = (_shifted(parent, axis, 1 if (phase[axis] == 1) != far else -1, shape) for axis in range(3))
+        total = np.add(x, y, dtype=np.uint16)
+        total += z
+        total //= np.uint16(3)
+        row[...] = total
 
 
-def _shifted(padded: Magnitudes, axis: int, step: int, shape: Shape) -> Magnitudes:
+def _shifted(padded: Magnitudes, axis: int, step: int, shape: tuple[int, ...]) -> Magnitudes:
     """Return a window of `shape` of a padded parent, moved by a step along an axis, ends repeated."""
-    offsets = [1 + (step if other == axis else 0) for other in range(3)]
+    offsets = [1, 1, 1]
+    offsets[axis] += step
     window = padded[
         tuple(slice(offset, offset + length) for offset, length in zip(offsets, shape, strict=True))
     ]
+    if window.shape == shape:
+        return window
     missing = [(0, length - have) for length, have in zip(shape, window.shape, strict=True)]
-    return np.pad(window, missing, mode="edge") if any(count for _, count in missing) else window
+    return np.pad(window, missing, mode="edge")
 
 
-def _sibling_rows(sibling: BandPhases | None, phase: Offset, shape: Shape) -> list[Magnitudes]:
-    """Return a sibling's magnitude at the same place, and the mean of its six neighbours."""
-    if sibling is None:
-        return [np.zeros(shape, np.uint8)] * 2
-    rows = (sibling.around(phase, (0, 0, 0)), sibling.face_means(phase))
-    return [row if row.shape == shape else _fitted(row, shape) for row in rows]
-
-
-def _fitted(row: Magnitudes, shape: Shape) -> Magnitudes:
-    """Return a sibling's row in this band's shape: halves of an odd axis differ by one."""
-    missing = [(0, max(0, length - have)) for length, have in zip(shape, row.shape, strict=True)]
-    return np.pad(row, missing)[tuple(slice(0, length) for length in shape)]
+def _put_fitting(row: Magnitudes, found: Magnitudes) -> None:
+    """Fill in a sibling's row: halves of an odd axis differ by one; what is missing stays zero."""
+    part = tuple(slice(0, min(pair)) for pair in zip(row.shape, found.shape, strict=True))
+    row[part] = found[part]
