@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -43,6 +44,7 @@ class Session:
         yield from self.a_killed_backend_is_told()
         yield from self.encode_and_decode()
         yield from self.dropping_a_file_decodes_it()
+        yield from self.volumes_go_the_same_way()
         yield from self.preferences_are_drawn()
 
     def set_up(self) -> Pauses:
@@ -148,6 +150,33 @@ class Session:
         self.passed.append("a dropped file is decoded")
         yield from self.undo()
 
+    def volumes_go_the_same_way(self) -> Pauses:
+        """Encode a volume by a click, delete it, decode it by a click."""
+        settings = bpy.context.scene.scene_codec
+        settings.volumes.output_path = settings.input_path = "//smoke.nscene"
+        settings.volumes.quality = "MAX_ERROR"
+        _make_cloud()
+        with self.over_viewport():
+            bpy.ops.view3d.view_all()
+        yield from self.click("scene_codec.clear_jobs")
+        yield from self.open_volumes_panel()
+        yield from self.click("scene_codec.encode_volumes")
+        encode = self.newest_job()
+        yield from self.until(lambda: encode.finished)
+        assert encode.state is self.part("jobs").JobState.DONE, encode.error
+        yield 2.0
+        yield from self.picture("volumes")
+        bpy.data.batch_remove(list(bpy.data.objects))
+        yield from self.click("scene_codec.decode_file")
+        decode = self.newest_job()
+        yield from self.until(lambda: decode.finished)
+        assert decode.state is self.part("jobs").JobState.DONE, decode.error
+        cloud = bpy.data.objects["Cloud"]
+        assert Path(bpy.path.abspath(cloud.data.filepath)).parent == self.folder / "smoke_volumes"
+        yield 2.0
+        yield from self.picture("volumes_decoded")
+        self.passed.append("a volume is encoded, deleted and decoded by clicks")
+
     def preferences_are_drawn(self) -> Pauses:
         """Turn the viewport into the preferences, which have a window of their own otherwise."""
         os.environ.pop("SCENE_CODEC_BACKEND_PYTHON")
@@ -169,14 +198,14 @@ class Session:
         os.environ["SCENE_CODEC_BACKEND_PYTHON"] = python
 
     def add_settings(self) -> None:
-        """Send the settings of the command line with each encode job; the panel offers presets only."""
+        """Send the settings of the command line with each encode job of meshes; the panel has only presets."""
         encode = self.part("operators.encode")
         without = encode._request_params
-        if self.plan["settings"]:
-            encode._request_params = lambda *request: {
-                **without(*request),
-                "settings": self.plan["settings"],
-            }
+        added = {"settings": self.plan["settings"]} if self.plan["settings"] else {}
+        encode._request_params = lambda request, records: {
+            **without(request, records),
+            **(added if request.content == "mesh" else {}),
+        }
 
     def newest_job(self):  # noqa: ANN201 - a Job of the installed add-on
         """Return the job that was started last."""
@@ -216,17 +245,31 @@ class Session:
             self.window.event_simulate(type=key, value=value, x=x, y=y, **held)
             yield 4 * TICK_S
 
+    def open_volumes_panel(self) -> Pauses:
+        """Click on the header of the panel, which is the next thing below the button of the one before."""
+        x, y = yield from self.find("scene_codec.encode_selected")
+        for below in range(24, 60, 8):
+            yield from self.press("LEFTMOUSE", x, y - below)
+            yield 1.0
+            with contextlib.suppress(AssertionError):
+                yield from self.find("scene_codec.encode_volumes")
+                return
+        raise AssertionError("the panel for volumes could not be opened")
+
     def click(self, operator: str) -> Pauses:
-        """Find the button of an operator in the sidebar by hovering, and click it."""
+        """Click the button of an operator in the sidebar."""
+        yield from self.press("LEFTMOUSE", *(yield from self.find(operator)))
+        yield 4 * TICK_S
+
+    def find(self, operator: str):  # noqa: ANN201 - pauses, and the place at the end
+        """Find the button of an operator in the sidebar by hovering, and return its place in the window."""
         region = self.region("UI")
         x, seen = region.x + region.width // 5, []
         for y in range(region.y + region.height - 10, region.y, -8):
             yield from self.move(x, y)
             seen.append(self.button_under_mouse())
             if seen[-1].startswith(f"bpy.ops.{operator}("):
-                yield from self.press("LEFTMOUSE", x, y)
-                yield 4 * TICK_S
-                return
+                return x, y
         raise AssertionError(f"no button for {operator} in the sidebar, only {sorted({*seen})}")
 
     def button_under_mouse(self) -> str:
@@ -296,6 +339,22 @@ def _make_scene() -> None:
         bpy.context.object.name = name
     for obj in bpy.context.scene.objects:
         obj.select_set(True)
+
+
+def _make_cloud() -> None:
+    """Make a volume of a head by modifiers, alone in the scene and selected."""
+    bpy.data.batch_remove(list(bpy.data.objects))
+    bpy.ops.mesh.primitive_monkey_add()
+    head = bpy.context.object
+    head.hide_set(True)
+    cloud = bpy.data.objects.new("Cloud", bpy.data.volumes.new("Cloud"))
+    bpy.context.scene.collection.objects.link(cloud)
+    source = cloud.modifiers.new("Mesh to Volume", "MESH_TO_VOLUME")
+    source.object, source.density = head, 4.0
+    displace = cloud.modifiers.new("Displace", "VOLUME_DISPLACE")
+    displace.texture, displace.strength = bpy.data.textures.new("Clouds", "CLOUDS"), 0.6
+    cloud.select_set(True)
+    bpy.context.view_layer.objects.active = cloud
 
 
 def _places() -> dict[str, list[float]]:
