@@ -25,7 +25,11 @@ from scene_codec.progress import Progress
 from scene_codec.reports import ObjectFailure
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 
-HELP = """Train a model for one kind of volume, to encode such volumes with smaller files.
+HELP = """Train a model of the codec volume-vae for one kind of volume.
+
+Of most volumes the default codec, volume-wavelet, makes smaller files, and it needs no training: compare
+with it before you rely on a model. The larger the set to encode, the better a model of one's own pays: its
+decoding half, 0.8 MB with the default sizes, becomes part of the file.
 
 Learns from all grids of the given files, or of the folders that hold them. A part of the volumes
 (--validation) is kept out and tells how well the model does on what it has not seen: if --plot shows that
@@ -41,7 +45,7 @@ Examples:
   scene-codec train-volume smoke_*.vdb -o smoke.nscmodel --procedural 20 --epochs 40
   scene-codec train-volume ct.nrrd -o ct.nscmodel --preset paper-two-wide --latents 64
 
-Then encode with it (its decoding half becomes part of the file):
+Then encode with it:
   scene-codec encode smoke_0040.vdb -o smoke.nscene --codec volume-vae --model smoke.nscmodel
 """
 

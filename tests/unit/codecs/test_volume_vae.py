@@ -132,6 +132,16 @@ def test_the_wanted_psnr_is_reached():
         assert psnr(values, round_trip(values, psnr=wanted).values) == pytest.approx(wanted, abs=0.5)
 
 
+@pytest.mark.parametrize("wanted", [60.0, 90.0])
+def test_a_psnr_that_a_model_with_few_latents_cannot_reach_costs_few_bytes(wanted):
+    values = waves((32, 32, 32))
+    volume, few = VolumeObject("v", (VolumeGrid("density", values),)), rate_model(latents=7)
+    chosen, finest = coded(volume, few, psnr=wanted), coded(volume, few, step=2.0**-16)
+    reached = [psnr(values, decoded(sections).grids[0].values) for sections in (chosen, finest)]
+    assert reached[0] == pytest.approx(reached[1], abs=0.5)
+    assert len(chosen[VALUES]) < 0.7 * len(finest[VALUES])
+
+
 def test_the_wanted_psnr_is_that_of_active_voxels():
     values = waves((40, 40, 40))
     x, y, z = np.meshgrid(*[np.arange(40) - 20.0] * 3, indexing="ij")

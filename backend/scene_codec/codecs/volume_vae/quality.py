@@ -25,6 +25,9 @@ DB_PER_OCTAVE = 20.0 * math.log10(2.0)
 GENTLEST, STEEPEST = 1.0, 1.5 * DB_PER_OCTAVE
 """Slopes that are believed of two trials, in dB for half the step."""
 
+OUT_OF_REACH_DB = 0.3
+"""A PSNR missed by more than this after all trials is out of reach; as much is then given up for bytes."""
+
 ROUGH_PART = 4
 """The first trials see one in so many sampled blocks."""
 
@@ -105,20 +108,25 @@ def _searched(
     low, high = math.log2(FINEST_STEP), math.log2(COARSEST_STEP)
     guess = min(max(guess, low), high)
     slope = DB_PER_OCTAVE
-    before: tuple[float, float] | None = None
+    trials: list[tuple[float, float]] = []
     for _ in range(MOST_TRIALS):
         coding = RateCoding(model.network, model.contexts, 2.0**guess, settings.rounding)
         excess = sampled_psnr(sample, coding) - wanted
+        trials.append((guess, excess))
         if abs(excess) < TOLERANCE_DB:
-            break
+            return guess
         low, high = (guess, high) if excess > 0.0 else (low, guess)
-        if before is not None:
+        if len(trials) > 1:
+            before = trials[-2]
             slope = min(max((before[1] - excess) / (guess - before[0]), GENTLEST), STEEPEST)
-        before = guess, excess
         along_slope = guess + excess / slope
         guess = along_slope if low < along_slope < high else 0.5 * (low + high)
-        if guess == before[0]:
+        if guess == trials[-1][0]:
             break  # at an end of what steps can be
+    best = max(excess for _, excess in trials)
+    if best < -OUT_OF_REACH_DB:
+        # A model with few latents has a best quality; steps finer than that need are bytes for nothing.
+        return max(step for step, excess in trials if excess > best - OUT_OF_REACH_DB)
     return guess
 
 
