@@ -1,6 +1,7 @@
 """The public functions: encode, add, decode, inspect, list_codecs.
 
-Importing this module is cheap; torch is imported by the first call that encodes or decodes.
+Importing this module is cheap; torch is imported by the first call that encodes or decodes with a codec that
+uses it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from scene_codec.bitstream import (
 )
 from scene_codec.codecs.contract import ContentSize, EncodeItem, JobContext, SceneItem
 from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
-from scene_codec.devices import resolve_device
+from scene_codec.devices import check_device_name, resolve_device
 from scene_codec.errors import (
     InvalidRequestError,
     UnsupportedVersionError,
@@ -51,8 +52,6 @@ from scene_codec.reports import (
 from scene_codec.scaling.job_folders import job_folder
 
 if TYPE_CHECKING:
-    import torch
-
     from scene_codec.codecs.contract import Codec, CodedSet
 
 
@@ -96,7 +95,7 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
     chosen = codec_named(codec or DEFAULT_CODECS[content_of(inputs)])
     chosen_settings = chosen.settings(preset, settings or {})
     _check_writable(Path(output))
-    with _job(device, progress) as context:
+    with _job(chosen, device, progress) as context:
         objects, failures = gather(inputs, chosen.info.content, taken=())
         coded = chosen.encode(originals(objects), chosen_settings, context)
         records, failures = records_of(objects, coded, failures, first_index=0)
@@ -131,7 +130,7 @@ def add(
         shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
         scene.verify()
     _check_writable(target)
-    with _job(device, progress) as context:
+    with _job(chosen, device, progress) as context:
         objects, failures = gather(inputs, chosen.info.content, taken=names)
         coded = chosen.add(originals(objects), shared, chosen.settings(None, {}), context)
         records, failures = records_of(objects, coded, failures, first_index=count)
@@ -161,10 +160,11 @@ def decode(
         wanted = range(len(scene.names)) if only is None else [only] if isinstance(only, str) else only
         entries = [scene.object(which) for which in wanted]
         chosen = _codec_of(scene)
+        _check_device(chosen, device)
     except BaseException:
         scene.close()
         raise
-    return _decode_all(scene, chosen, entries, resolve_device(device), progress or Progress(), failures)
+    return _decode_all(scene, chosen, entries, device, progress or Progress(), failures)
 
 
 def inspect(file: str | Path) -> FileSummary:
@@ -204,19 +204,25 @@ def inspect(file: str | Path) -> FileSummary:
 
 
 @contextlib.contextmanager
-def _job(device: str, progress: Progress | None) -> Iterator[JobContext]:
+def _job(codec: Codec, device: str, progress: Progress | None) -> Iterator[JobContext]:
     """Give what a codec needs; its working folders go when the block, with the writing in it, ends well."""
+    _check_device(codec, device)
     with contextlib.ExitStack() as folders:
-        yield JobContext(
-            resolve_device(device), progress or Progress(), lambda key: folders.enter_context(job_folder(key))
-        )
+        yield JobContext(device, progress or Progress(), lambda key: folders.enter_context(job_folder(key)))
+
+
+def _check_device(codec: Codec, name: str) -> None:
+    """Raise `InvalidRequestError` for an unknown device, or one that a codec needs and that is not there."""
+    check_device_name(name)
+    if codec.uses_torch:
+        resolve_device(name)
 
 
 def _decode_all(
     scene: SceneFile,
     codec: Codec,
     entries: Sequence[ObjectEntry],
-    device: torch.device,
+    device: str,
     progress: Progress,
     failures: list[ObjectFailure] | None,
 ) -> Iterator[SceneItem]:
@@ -307,7 +313,7 @@ def _report(
         codec=run.codec.info.name,
         preset=run.preset,
         changed=run.changed,
-        device=str(run.context.device),
+        device=str(run.context.device) if run.codec.uses_torch else "cpu",
         seconds=time.monotonic() - run.started,
         objects=tuple(
             EncodedObject(name=record.name, bytes=bytes_of[record.name], **asdict(sizes[record.name]))

@@ -10,6 +10,13 @@ if TYPE_CHECKING:
     import torch
 
 
+def check_device_name(name: str) -> None:
+    """Raise `InvalidRequestError` unless a name is that of a device, there or not. Imports no torch."""
+    kind, colon, number = name.partition(":")
+    if name not in ("auto", "cpu") and (kind != "cuda" or (colon and not number.isdigit())):
+        raise InvalidRequestError(f"There is no device '{name}'; choose auto, cpu, cuda or cuda:N.")
+
+
 def resolve_device(name: str) -> torch.device:
     """Return the device for "auto" (CUDA when there is one), "cpu", "cuda" or "cuda:1".
 
@@ -17,13 +24,12 @@ def resolve_device(name: str) -> torch.device:
     """
     import torch
 
+    check_device_name(name)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
     if name == "cpu":
         return torch.device("cpu")
-    if kind != "cuda" or (number and not number.isdigit()):
-        raise InvalidRequestError(f"There is no device '{name}'; choose auto, cpu, cuda or cuda:N.")
+    number = name.partition(":")[2]
     if not torch.cuda.is_available():
         raise InvalidRequestError(
             "CUDA was asked for, but torch sees no CUDA device here. Use --device cpu or auto."

@@ -1,11 +1,15 @@
 """What `encode` and `add` do to files that are there already, and what stays when they are stopped."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 import scene_codec
 from scene_codec import api
 from scene_codec.bitstream import open_scene_file
+from scene_codec.codecs.mesh_necgs.decoder import SetDecoder
 from scene_codec.errors import CorruptFileError, InvalidRequestError, SceneCodecError
 from scene_codec.geometry.mesh_files import save_scene_object
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
@@ -118,8 +122,8 @@ def test_instances_are_decoded_once(tmp_path, monkeypatch):
     copies = [SceneObject(name, TETRAHEDRON) for name in "abc"]
     scene_codec.encode(copies, path, settings=SETTINGS, device="cpu")
     calls = []
-    decode_one = api._decode_one
-    monkeypatch.setattr(api, "_decode_one", lambda *args: calls.append(args) or decode_one(*args))
+    decode = SetDecoder.decode
+    monkeypatch.setattr(SetDecoder, "decode", lambda *args: calls.append(args) or decode(*args))
     first, second, third = scene_codec.decode(path, device="cpu")
     assert first.mesh is second.mesh is third.mesh
     assert len(calls) == 1
@@ -165,3 +169,23 @@ def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("SCENE_CODEC_CACHE", str(tmp_path / "file" / "results"))
     with pytest.raises(SceneCodecError, match="SCENE_CODEC_CACHE"):
         encode(tmp_path / "one.nscene")
+
+
+def test_volumes_need_neither_torch_nor_mesh_libraries(tmp_path):
+    """The command starts in a fraction of a second only without them."""
+    program = (
+        "import sys, numpy, scene_codec; "
+        "numpy.save('a.npy', numpy.ones((4, 5, 6), 'f4')); "
+        "scene_codec.encode('a.npy', 'a.nscene'); "
+        "(item,) = scene_codec.decode('a.nscene'); "
+        "assert item.grids[0].values.all(); "
+        "print([name for name in ('torch', 'trimesh', 'scipy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_an_unknown_device_is_refused_whatever_the_codec(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((4, 5, 6), np.float32))
+    with pytest.raises(InvalidRequestError, match="no device 'gpu'"):
+        scene_codec.encode(tmp_path / "a.npy", tmp_path / "a.nscene", device="gpu")

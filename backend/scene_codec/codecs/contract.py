@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import msgspec
 
 from scene_codec.bitstream import Section
+from scene_codec.devices import resolve_device
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.progress import Progress
 from scene_codec.reports import CodecInfo, Details, ObjectFailure
@@ -25,13 +26,19 @@ if TYPE_CHECKING:
 class JobContext:
     """Where a job runs, whom it tells, and where it keeps what a later run can go on from.
 
+    device_name : as the user said it; torch is not imported before a codec asks for the device
     working_folder : returns a folder for a job's key, with what an interrupted run left there; removed when
     the job has ended well and its file is written, kept otherwise
     """
 
-    device: torch.device
+    device_name: str
     progress: Progress
     working_folder: Callable[[str], Path]
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors live. Raises `InvalidRequestError` when that is not there."""
+        return resolve_device(self.device_name)
 
 
 SceneItem = SceneObject | VolumeObject
@@ -118,6 +125,7 @@ class Codec(Protocol):
     shared_labels: Mapping[int, str]
     object_labels: Mapping[int, str]
     detail_kinds: tuple[int, ...]
+    uses_torch: bool
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> msgspec.Struct:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
@@ -145,5 +153,8 @@ class Codec(Protocol):
         Raises `CorruptFileError`. Imports no torch.
         """
 
-    def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> ObjectDecoder:
-        """Return the decoder of a file. Raises `CorruptFileError`."""
+    def decoder(self, shared: Mapping[int, bytes], device: str) -> ObjectDecoder:
+        """Return the decoder of a file.
+
+        Raises `CorruptFileError`, and `InvalidRequestError` when the device is not there.
+        """

@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import trimesh
 from numpy.typing import NDArray
 
 from scene_codec.bitstream.atomic_file import write_atomically
@@ -23,6 +23,9 @@ from scene_codec.geometry.obj_file import read_obj
 from scene_codec.geometry.object_names import unique_names
 from scene_codec.geometry.off_file import read_off
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
+
+if TYPE_CHECKING:
+    import trimesh
 
 READABLE_SUFFIXES = (".obj", ".ply", ".stl", ".glb", ".gltf", ".off")
 WRITABLE_SUFFIXES = (".ply", ".obj", ".glb", ".stl")
@@ -101,6 +104,8 @@ def _file_size(path: Path) -> int:
 
 def _read_single_mesh(path: Path) -> TriangleMesh:
     """Return all triangles of a file without a scene graph as one mesh."""
+    import trimesh  # where it is needed, because it takes half a second
+
     suffix = path.suffix.lower()
     try:
         if suffix in _OWN_READERS:
@@ -142,6 +147,8 @@ def _unreadable(path: Path, error: Exception) -> UnsupportedSceneError:
 
 def _read_placed_meshes(path: Path) -> list[tuple[str, TriangleMesh, NDArray[np.float64]]]:
     """Return name, mesh and world transform of each glTF node with triangles, instances sharing a mesh."""
+    import trimesh  # where it is needed, because it takes half a second
+
     source = read_gltf_geometry(path)
     try:
         scene = trimesh.load_scene(
@@ -172,6 +179,8 @@ def _read_placed_meshes(path: Path) -> list[tuple[str, TriangleMesh, NDArray[np.
 
 def _shown_geometry(scene: trimesh.Scene) -> dict[int, tuple[str, ...]]:
     """Return the keys of the triangle meshes that each numbered node shows."""
+    import trimesh  # where it is needed, because it takes half a second
+
     shown: dict[int, list[str]] = {}
     for node in scene.graph.nodes_geometry:
         key = scene.graph[node][1]
@@ -279,6 +288,8 @@ def _obj_bytes(mesh: TriangleMesh, name: str) -> bytes:
 
 def _glb_bytes(scene_object: SceneObject) -> bytes:
     """Return a binary glTF file of one node; float32 vertices are centred first where they need it."""
+    import trimesh  # where it is needed, because it takes half a second
+
     vertices, transform = scene_object.mesh.vertices, scene_object.transform
     if not _fits_float32(vertices):
         centre = (vertices.min(axis=0) + vertices.max(axis=0)) / 2.0

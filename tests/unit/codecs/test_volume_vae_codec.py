@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from volume_vae_models import CPU, rate_model, waves
+from volume_vae_models import rate_model, waves
 
 from scene_codec.codecs.contract import JobContext
 from scene_codec.codecs.volume_vae.codec import VolumeVaeCodec
@@ -18,7 +18,7 @@ from scene_codec.progress import Progress
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 
 CODEC = VolumeVaeCodec()
-CONTEXT = JobContext(CPU, Progress(), lambda _key: Path())
+CONTEXT = JobContext("cpu", Progress(), lambda _key: Path())
 GOOD = VolumeObject("good", (VolumeGrid("density", waves((16, 16, 16))),))
 BAD = VolumeObject("bad", (VolumeGrid("density", np.zeros((8, 8, 8), np.complex64)),))
 
@@ -33,7 +33,7 @@ def test_a_volume_that_cannot_be_coded_does_not_stop_the_others(settings):
     coded = CODEC.encode([BAD, GOOD], settings, CONTEXT)
     assert [failure.name for failure in coded.failures] == ["bad"]
     assert [item.source.name for item in coded.objects] == ["good"]
-    decoder = CODEC.decoder({section.kind: section.payload for section in coded.shared}, CPU)
+    decoder = CODEC.decoder({section.kind: section.payload for section in coded.shared}, "cpu")
     own = {section.kind: section.payload for section in coded.objects[0].sections}
     restored = decoder.decode(own, Progress())
     np.testing.assert_allclose(restored.grids[0].values, GOOD.grids[0].values, atol=0.1)

@@ -22,8 +22,6 @@ from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.reports import CodecInfo, Details
 
 if TYPE_CHECKING:
-    import torch
-
     from scene_codec.codecs.contract import CodedSet, EncodeItem, JobContext, ObjectDecoder
 
 
@@ -41,6 +39,7 @@ class MeshNecgsCodec:
     shared_labels: Mapping[int, str] = syntax.SHARED_LABELS
     object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
     detail_kinds: tuple[int, ...] = ()
+    uses_torch = True
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> MeshNecgsSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
@@ -76,11 +75,12 @@ class MeshNecgsCodec:
         """Return nothing: the sizes say all."""
         return {}
 
-    def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> ObjectDecoder:
+    def decoder(self, shared: Mapping[int, bytes], device: str) -> ObjectDecoder:
         """Return the decoder of a file. Raises `CorruptFileError`."""
         from scene_codec.codecs.mesh_necgs.decoder import SetDecoder
+        from scene_codec.devices import resolve_device
 
-        return SetDecoder(shared, device)
+        return SetDecoder(shared, resolve_device(device))
 
 
 def _meshes(objects: Sequence[EncodeItem]) -> list[SceneObject]:

@@ -22,8 +22,6 @@ from scene_codec.reports import CodecInfo, Details
 from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
-    import torch
-
     from scene_codec.bitstream import Section
     from scene_codec.codecs.contract import CodedSet, EncodeItem, JobContext
     from scene_codec.codecs.volume_vae.model import BlockModel
@@ -44,6 +42,7 @@ class VolumeVaeCodec:
     shared_labels: Mapping[int, str] = syntax.SHARED_LABELS
     object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
     detail_kinds: tuple[int, ...] = (syntax.VOLUME,)
+    uses_torch = True
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> VolumeVaeSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
@@ -99,11 +98,12 @@ class VolumeVaeCodec:
         header = syntax.read_volume(sections[syntax.VOLUME])
         return {"grids": tuple(_grid_details(grid) for grid in header.grids)}
 
-    def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> VolumeVaeDecoder:
+    def decoder(self, shared: Mapping[int, bytes], device: str) -> VolumeVaeDecoder:
         """Return the decoder of a file. Raises `CorruptFileError`, `UnsupportedVersionError`."""
         from scene_codec.codecs.volume_vae.decoder import model_of
+        from scene_codec.devices import resolve_device
 
-        return VolumeVaeDecoder(model_of(shared, device))
+        return VolumeVaeDecoder(model_of(shared, resolve_device(device)))
 
 
 def _grid_details(grid: syntax.GridHeader) -> dict[str, Any]:

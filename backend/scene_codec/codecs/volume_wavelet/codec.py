@@ -24,8 +24,6 @@ from scene_codec.reports import CodecInfo, Details
 from scene_codec.volumes.volume import VolumeObject
 
 if TYPE_CHECKING:
-    import torch
-
     from scene_codec.codecs.contract import CodedSet, EncodeItem, JobContext
     from scene_codec.progress import Progress
 
@@ -44,6 +42,7 @@ class VolumeWaveletCodec:
     shared_labels: Mapping[int, str] = {}
     object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
     detail_kinds: tuple[int, ...] = (syntax.VOLUME, syntax.PREDICTION)
+    uses_torch = False
 
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> VolumeWaveletSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`.
@@ -94,7 +93,7 @@ class VolumeWaveletCodec:
                 fact["predicted_from"] = None if grid is None else in_words(grid, prediction.previous, names)
         return {"grids": tuple(facts)}
 
-    def decoder(self, shared: Mapping[int, bytes], device: torch.device) -> VolumeWaveletDecoder:
+    def decoder(self, shared: Mapping[int, bytes], device: str) -> VolumeWaveletDecoder:
         """Return the decoder of a file; the device plays no part."""
         return VolumeWaveletDecoder()
 
