@@ -115,7 +115,7 @@ def compared(frames: Sequence[Path], decoded: Path) -> tuple[float, bool]:
         after = {grid.name: grid for grid in load_vdb(decoded / path.name).grids}
         for grid in load_vdb(path).grids:
             same &= same_topology(grid, after[grid.name])
-            if grid.active is None or grid.active.any():
+            if grid.values.size and (grid.active is None or grid.active.any()):
                 lowest = min(lowest, grid_errors(grid, after[grid.name])["active_psnr"])
     return lowest, same
 
