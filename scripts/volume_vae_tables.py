@@ -57,6 +57,7 @@ SUMMARISED = (
     "encode_cpu_seconds",
     "decode_cpu_seconds",
 )
+SHOWN = SUMMARISED[:5]
 
 Row = dict[str, Any]
 
@@ -69,14 +70,18 @@ def main() -> None:
         if options.table == "quality":
             variants = [*published, *curve(RATE, CODEC_NAME, "rate"), *curve(WAVELET, WAVELET, "balanced")]
             variants += trained_variants()
-            table = quality_table(volume_files(options.data), variants)
+            files = volume_files(options.data)
+            measured = measure(files, variants)
+            table = Table("volume-vae", quality_rows([path.stem for path in files], measured), NOTES)
+            details = {"points": measured}
         else:
             rate = Variant(f"{RATE}, 40 dB", CODEC_NAME, "rate", {"psnr": 40.0})
             table = times_table(SIZES[: options.sizes], [*published[::2], rate])
+            details = {}
     out = options.out or RESULTS / f"volume_vae_{options.table}.json"
     private = tuple(path for path in (options.data, options.published) if path is not None)
     models = {name: len(load_model(name).data) for name in shipped_models()}
-    write_results(out, table, {"model_bytes": models}, private)
+    write_results(out, table, {"model_bytes": models, **details}, private)
     print(out)
 
 
@@ -128,20 +133,32 @@ def volume_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix in {".npz", ".npy", ".vdb", ".nrrd"})
 
 
-def quality_table(files: Sequence[Path], variants: Sequence[Variant]) -> Table:
-    """Measure every volume with every variant."""
+def measure(files: Sequence[Path], variants: Sequence[Variant]) -> dict[str, list[Row]]:
+    """Return what every variant comes to on every volume."""
     grids = [measured_grid(path) for path in files]
     measured: dict[str, list[Row]] = {}
     for variant in variants:
         measured[variant.label] = [measure_variant(grid, variant) for grid in grids]
         print({"label": variant.label, **mean(measured[variant.label])}, flush=True)
-    changes = [bd_rate(measured, index) for index in range(len(files))]
-    rows = [{"label": f"mean of {len(files)}: {label}", **mean(own)} for label, own in measured.items()]
-    rows.append({"label": f"mean of {len(files)}: {RATE}", "bd_rate_wavelet": statistics.fmean(changes)})
-    for index, path in enumerate(files):
-        rows += [{"label": f"{path.stem}: {label}", **own[index]} for label, own in measured.items()]
-        rows.append({"label": f"{path.stem}: {RATE}", "bd_rate_wavelet": changes[index]})
-    return Table("volume-vae", rows, NOTES)
+    return measured
+
+
+def quality_rows(names: Sequence[str], measured: dict[str, list[Row]]) -> list[Row]:
+    """Return the means of all variants, and of each volume what is worth a row."""
+    rows = [{"label": f"mean of {len(names)}: {label}", **mean(own)} for label, own in measured.items()]
+    changes = [bd_rate(measured, index) for index in range(len(names))]
+    rows.append({"label": f"mean of {len(names)}: {RATE}", "bd_rate_wavelet": statistics.fmean(changes)})
+    dense = [label for label in measured if label.startswith(("published", "ours")) and "," not in label]
+    for index, name in enumerate(names):
+        for label in dense:
+            own = measured[label][index]
+            rows.append({"label": f"{name}: {label}", **{key: own[key] for key in SHOWN if key in own}})
+        bits = {
+            f"bits_at_{psnr:.0f}": measured[variant.label][index]["bits_per_voxel"]
+            for psnr, variant in zip(WANTED_PSNR, curve(RATE, "", ""), strict=True)
+        }
+        rows.append({"label": f"{name}: {RATE}", **bits, "bd_rate_wavelet": changes[index]})
+    return rows
 
 
 NOTES = (
