@@ -26,7 +26,7 @@ class SCENE_CODEC_PT_encode(_SidebarPanel, bpy.types.Panel):
     """Encode the selection."""
 
     bl_idname = "SCENE_CODEC_PT_encode"
-    bl_label = "Encode Selected"
+    bl_label = "Encode Meshes"
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the settings and the button."""

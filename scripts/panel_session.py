@@ -158,7 +158,9 @@ class Session:
         _make_cloud()
         with self.over_viewport():
             bpy.ops.view3d.view_all()
-        yield from self.click("scene_codec.clear_jobs")
+        self.part("jobs").clear_finished()  # its button may be out of sight, below all the results
+        self.area().tag_redraw()
+        yield 1.0
         yield from self.open_volumes_panel()
         yield from self.click("scene_codec.encode_volumes")
         encode = self.newest_job()
@@ -198,7 +200,7 @@ class Session:
         os.environ["SCENE_CODEC_BACKEND_PYTHON"] = python
 
     def add_settings(self) -> None:
-        """Send the settings of the command line with each encode job of meshes; the panel has only presets."""
+        """Send the settings of the command line with encode jobs of meshes; the panel has presets only."""
         encode = self.part("operators.encode")
         without = encode._request_params
         added = {"settings": self.plan["settings"]} if self.plan["settings"] else {}

@@ -216,6 +216,17 @@ def the_quality_of_the_panel_reaches_the_backend(laboratory: Laboratory) -> None
     assert last_result()["preset"] == "balanced"
 
 
+def the_file_menu_exports_volumes(laboratory: Laboratory) -> None:
+    obj = add_volume(make_samples(laboratory) / "ball.vdb", "Kugel")
+    obj.select_set(True)
+    path = laboratory.path("menü.nscene")
+    done = bpy.ops.scene_codec.export_volumes(filepath=path, quality="PSNR", psnr=42)
+    assert done == {"FINISHED"}
+    assert last_result()["changed"] == {"psnr": 42.0}
+    obj.select_set(False)
+    assert not bpy.ops.scene_codec.export_volumes.poll()
+
+
 def a_sheared_volume_without_its_parent_is_named(laboratory: Laboratory) -> None:
     obj = add_volume(make_samples(laboratory) / "ball.vdb", "Kugel")
     parent = bpy.data.objects.new("Eltern", None)
