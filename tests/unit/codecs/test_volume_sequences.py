@@ -12,7 +12,7 @@ from volume_frames import SHAPE, SPEED, WAY, cloud, frame
 import scene_codec
 from scene_codec.bitstream import open_scene_file, serialise
 from scene_codec.bitstream.records import ObjectRecord, SceneContent, Section
-from scene_codec.codecs.volume_wavelet import syntax
+from scene_codec.codecs.volume_wavelet import encoder, syntax
 from scene_codec.codecs.volume_wavelet.config import VolumeWaveletSettings
 from scene_codec.codecs.volume_wavelet.decoder import VolumeReader, decode_volume
 from scene_codec.codecs.volume_wavelet.encoder import encode_volume
@@ -155,6 +155,13 @@ def test_temperature_is_predicted_from_density():
     without = dataclasses.replace(frame(0), grids=frame(0).grids[:2])
     own = sum(map(len, together.values())) - sum(map(len, sections_of(without).values()))
     assert own < 0.75 * sum(map(len, apart[1].values()))
+
+
+def test_grids_that_the_encoder_keeps_are_those_that_a_decoder_has(monkeypatch):
+    previous = decode_volume(sections_of(frame(0)), Progress(), name="cloud_0000")
+    kept = sections_of(frame(1), previous)
+    monkeypatch.setattr(encoder._Task, "may_help", lambda *_: False)
+    assert sections_of(frame(1), previous) == kept
 
 
 @pytest.mark.parametrize(

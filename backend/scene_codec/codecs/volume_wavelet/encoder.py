@@ -15,7 +15,12 @@ from scene_codec.codecs.volume_wavelet.decoder import VolumeReader
 from scene_codec.codecs.volume_wavelet.grid_source import GridSource, SourceTile
 from scene_codec.codecs.volume_wavelet.grid_tables import GridTables
 from scene_codec.codecs.volume_wavelet.parallel import mapped_in_order
-from scene_codec.codecs.volume_wavelet.prediction_search import WORTHWHILE, Known, best_predictor
+from scene_codec.codecs.volume_wavelet.prediction_search import (
+    WORTHWHILE,
+    Known,
+    best_predictor,
+    same_lattice,
+)
 from scene_codec.codecs.volume_wavelet.prediction_syntax import (
     GridOf,
     GridPrediction,
@@ -64,6 +69,7 @@ from scene_codec.codecs.volume_wavelet.tile_encoding import (
 from scene_codec.codecs.volume_wavelet.topology_reference import best_reference
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
+from scene_codec.volumes.array_storage import storage
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 
 _ATTEMPTS = 4
@@ -71,12 +77,13 @@ _ATTEMPTS = 4
 
 @dataclass(frozen=True)
 class CodedGrid:
-    """A grid's part of a file."""
+    """A grid's part of a file, and the grid as it is decoded, where that was kept for others."""
 
     header: GridHeader
     tables: GridTables
     streams: GridStreams
     prediction: GridPrediction | None
+    decoded: VolumeGrid | None
 
 
 def encode_volume(
@@ -119,6 +126,9 @@ class _DecodedGrids:
         self._found: dict[int, VolumeGrid] = {}
 
     def __call__(self, number: int) -> VolumeGrid:
+        kept = self._coded[number].decoded
+        if kept is not None:
+            return kept
         if number not in self._found:
             sections = _sections(self._volume, self._coded, self._previous)
             reader = VolumeReader({own.kind: own.payload for own in sections}, self._previous)
@@ -187,6 +197,11 @@ class _Task:
     known: Known
     number: int
     clue: bool
+
+    def may_help(self, header: GridHeader) -> bool:
+        """Return whether a later grid may be predicted from this one, which is known without decoding."""
+        later = self.known.grids[self.number + 1 :]
+        return header.topology != "tolerant" and any(same_lattice(self.source.grid, grid) for grid in later)
 
     def prediction_of(self, plan: Plan) -> GridPrediction | None:
         """Return what the file must say of a plan's predictor."""
@@ -297,10 +312,15 @@ def _completed(task: _Task, draft: Drafted, progress: Progress) -> CodedGrid:
         tile = source.tile(source.boxes[number])
         return finished(prepared(draft_of(tile, transformed(tile, plan), plan), plan), plan, draft.tables)
 
-    results = []
-    for result in mapped_in_order(coded, range(len(source.boxes))):
-        results.append(result)
+    results: list[TileResult] = []
+    kept = storage(source.grid.values.shape, source.grid.values.dtype) if task.may_help(plan.header) else None
+    for result, box in zip(mapped_in_order(coded, range(len(source.boxes))), source.boxes, strict=True):
+        if kept is not None:
+            for channel, own in enumerate(result.decoded):
+                (kept if kept.ndim == 3 else kept[..., channel])[box] = own
+        results.append(replace(result, decoded=()))
         progress.update(len(results) / len(source.boxes))
     header = msgspec.structs.replace(plan.header, quality=quality_of(result.errors for result in results))
     streams = GridStreams([result.streams for result in results])
-    return CodedGrid(header, draft.tables, streams, task.prediction_of(plan))
+    decoded = None if kept is None else source.grid.with_values(kept)
+    return CodedGrid(header, draft.tables, streams, task.prediction_of(plan), decoded)

@@ -150,7 +150,14 @@ def _comparable(grid: VolumeGrid, other: VolumeGrid) -> bool:
     return (
         grid.channels == other.channels
         and (grid.kind == "level set") == (other.kind == "level set")
-        and 0 not in grid.shape
+        and same_lattice(grid, other)
+    )
+
+
+def same_lattice(grid: VolumeGrid, other: VolumeGrid) -> bool:
+    """Return whether the voxels of two grids, if they have some, lie in the same places."""
+    return (
+        0 not in grid.shape
         and 0 not in other.shape
         and np.allclose(grid.to_object, other.to_object, rtol=1e-6, atol=1e-12)
     )
@@ -239,12 +246,7 @@ def _velocity(known: Known, number: int) -> tuple[GridOf, VolumeGrid] | None:
 
 def _is_velocity(grid: VolumeGrid, moved: VolumeGrid) -> bool:
     named = grid.kind == "staggered" or _VELOCITY_NAME.fullmatch(grid.name) is not None
-    return (
-        grid.channels == VELOCITY_CHANNELS
-        and named
-        and 0 not in grid.shape
-        and np.allclose(grid.to_object, moved.to_object, rtol=1e-6, atol=1e-12)
-    )
+    return grid.channels == VELOCITY_CHANNELS and named and same_lattice(grid, moved)
 
 
 def _fitted_scale(still: Predictor, velocity: VolumeGrid, tile: SourceTile, plan: Plan) -> float | None:

@@ -185,10 +185,11 @@ def fitted_tables(tiles: Sequence[PreparedTile], plan: Plan) -> GridTables:
 
 @dataclass(frozen=True)
 class TileResult:
-    """The streams of a tile, in the order of its header's, and the errors they leave."""
+    """The streams of a tile, in the order of its header's, the errors they leave, and what is decoded."""
 
     streams: list[bytes]
     errors: TileErrors
+    decoded: Sequence[Values]
 
 
 def finished(tile: PreparedTile, plan: Plan, tables: GridTables) -> TileResult:
@@ -214,7 +215,8 @@ def finished(tile: PreparedTile, plan: Plan, tables: GridTables) -> TileResult:
             if exceptions[-1]:
                 restore_exceptions(values, exceptions[-1])
         decoded.append(values)
-    return TileResult(streams + residuals + exceptions, tile_errors(source, decoded, plan.half_extent))
+    errors = tile_errors(source, decoded, plan.half_extent)
+    return TileResult(streams + residuals + exceptions, errors, decoded)
 
 
 def _odd(original: Values, values: Values, states: States | None, header: GridHeader) -> NDArray[np.bool_]:
