@@ -53,6 +53,12 @@ def encode_words(result: dict[str, Any]) -> str:
     return f"{words}, {size_words(size)}, {plain / max(size, 1):.1f} times smaller"
 
 
+def setting_words(result: dict[str, Any]) -> str:
+    """Return what was in force: a preset, but for what was changed of it."""
+    changed = ", ".join(f"{name} {value}" for name, value in result.get("changed", {}).items())
+    return f"preset {result['preset']}" + (f" with {changed}" if changed else "")
+
+
 def size_words(size: int) -> str:
     """Return a number of bytes for people, with 1 kB = 1000 bytes."""
     if size < 1000:

@@ -5,7 +5,7 @@ from typing import Any
 import bpy
 
 from . import backend_session, jobs
-from .encode_report import encode_words, size_words
+from .encode_report import encode_words, setting_words, size_words
 from .volume_quality import EXACT_ONLY, QUALITY_PROPERTIES, VALUE_OF_QUALITY
 
 SHOWN_FAILURES = 6
@@ -156,7 +156,7 @@ def _draw_finished(box: bpy.types.UILayout, job: jobs.Job, width: int) -> None:
     elif job.state is jobs.JobState.CANCELLED:
         box.label(text=job.message)
     elif job.kind == "encode":
-        _draw_encoded(box, job.result)
+        _draw_encoded(box, job.result, width)
     elif job.kind == "decode":
         count = len(job.result["objects"])
         box.label(text=f"{count} object{'s' * (count != 1)} restored")
@@ -166,10 +166,11 @@ def _draw_finished(box: bpy.types.UILayout, job: jobs.Job, width: int) -> None:
     _draw_failures(box, job.result.get("failures", []), width)
 
 
-def _draw_encoded(box: bpy.types.UILayout, result: dict[str, Any]) -> None:
+def _draw_encoded(box: bpy.types.UILayout, result: dict[str, Any], width: int) -> None:
     column = box.column(align=True)
     column.label(text=encode_words(result))
-    column.label(text=f"Took {duration_words(result['seconds'])}, preset {result['preset']}")
+    for line in wrap(f"Took {duration_words(result['seconds'])}, {setting_words(result)}", width):
+        column.label(text=line)
     for stored in result["objects"][:SHOWN_FAILURES]:
         split = column.split(factor=0.65)
         split.label(text=stored["name"], icon="VOLUME_DATA" if "frames" in stored else "MESH_DATA")

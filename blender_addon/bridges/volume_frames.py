@@ -115,7 +115,7 @@ def _sequence(frames: list[_Frame], record: HostRecord, fallback: FrameName) -> 
     name = frame_name(safe_stem(Path(volume.file).stem)) or fallback
     files = {name.of_frame(_number(frame)) + VDB_SUFFIX: frame.path for frame in frames}
     title = record.object.name or frames[0].name
-    below = tuple(map(safe_stem, (title, *volume.folder[1:])))
+    below = tuple(map(safe_stem, (volume.name or title, *volume.folder[1:])))
     return DecodedFrames(title, files, below, next(iter(files)), frames[0].transform, record)
 
 

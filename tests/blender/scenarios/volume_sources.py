@@ -216,6 +216,22 @@ def the_quality_of_the_panel_reaches_the_backend(laboratory: Laboratory) -> None
     assert last_result()["preset"] == "balanced"
 
 
+def objects_that_share_a_volume_share_it_and_its_files_again(laboratory: Laboratory) -> None:
+    samples = make_samples(laboratory)
+    one, cloud = add_volume(samples / "ball.vdb", "Eins"), add_sequence(samples / "cache", "Vier", 1, 3, 1)
+    for obj in (one, cloud):
+        twin = obj.copy()
+        twin.location.x = 5
+        bpy.context.scene.collection.objects.link(twin)
+    path = encode_volumes(laboratory, *bpy.data.objects)
+    delete(*bpy.data.objects)
+    laboratory.decode(path)
+    assert set(bpy.data.objects.keys()) == {"Eins", "Eins.001", "Vier", "Vier.001"}
+    assert len(bpy.data.volumes) == 2
+    assert {obj.location.x for obj in bpy.data.objects} == {0, 5}
+    assert len(files_in(Path(laboratory.path("szene 文_volumes")))) == 1 + 3
+
+
 def the_file_menu_exports_volumes(laboratory: Laboratory) -> None:
     obj = add_volume(make_samples(laboratory) / "ball.vdb", "Kugel")
     obj.select_set(True)

@@ -9,7 +9,7 @@ from scene_codec_addon.bridges import host_record, volume_record
 from scene_codec_addon.bridges.host_record import IDENTITY, DataReference, HostRecord
 from scene_codec_addon.bridges.volume_frames import collect_volumes, names_with_frames
 from scene_codec_addon.bridges.volume_record import DEFAULTS, MAX_FRAME, VolumeRecord, sequence_settings
-from scene_codec_addon.encode_report import encode_words, joined_frames, source_sizes
+from scene_codec_addon.encode_report import encode_words, joined_frames, setting_words, source_sizes
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 names = text.filter(bool)
@@ -144,3 +144,9 @@ def test_frames_are_added_up_in_the_report(tmp_path):
     assert [item.get("frames") for item in objects] == [2, 1, None]
     words = encode_words({"objects": objects, "file_bytes": 40})
     assert words == "3 objects, 3 frames, 40 bytes, 81.0 times smaller"
+
+
+def test_the_report_says_what_was_changed_of_a_preset():
+    assert setting_words({"preset": "fine"}) == "preset fine"
+    changed = {"max_error": 0.01, "tile": 64}
+    assert setting_words({"preset": "fine", "changed": changed}) == "preset fine with max_error 0.01, tile 64"
