@@ -65,7 +65,8 @@ def gather(
                     objects += load_scene_objects(path)
                 except UnsupportedSceneError as problem:
                     failures.append(ObjectFailure(name=path.name, reason=str(problem)))
-    if content == "volume":
+    if content == "volume" and not any(isinstance(item, EncodeItem) for item in _as_list(inputs)):
+        # The shell lists frame 10 before frame 9; objects come in the order in which they were given.
         objects = in_frame_order(objects, lambda item: item.name)
     names = unique_names((item.name for item in objects), taken)
     named = [
