@@ -58,6 +58,19 @@ class GridDescription(msgspec.Struct, array_like=True, frozen=True, kw_only=True
         return np.dtype(self.value_type)
 
 
+class Quality(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What decoding reached when the file was written.
+
+    psnr : dB over the active voxels, against the largest range of the channels; None without any error
+    box_psnr : the same over all voxels of the box
+    max_error : largest error of a finite active voxel, in units of the values
+    """
+
+    psnr: float | None = None
+    box_psnr: float | None = None
+    max_error: float = 0.0
+
+
 def check_grid(grid: VolumeGrid) -> None:
     """Raise `UnsupportedSceneError` for a grid that cannot be described."""
     if grid.values.dtype.name not in VALUE_TYPES:

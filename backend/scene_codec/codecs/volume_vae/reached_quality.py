@@ -8,8 +8,9 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
+from scene_codec.codecs.volume_parts.grid_description import Quality
 from scene_codec.codecs.volume_vae.slabs import channel_view, mask_view, slab_rows, slab_shape
-from scene_codec.codecs.volume_vae.syntax import GridHeader, Quality
+from scene_codec.codecs.volume_vae.syntax import GridHeader
 from scene_codec.volumes.volume import VolumeGrid
 
 Values = NDArray[np.generic]

@@ -24,6 +24,7 @@ from scene_codec.codecs.volume_parts.channel_range import ChannelRange
 from scene_codec.codecs.volume_parts.grid_description import (
     MAX_GRIDS,
     GridDescription,
+    Quality,
     StoredMetadata,
     description_of,
     fault_of_grids,
@@ -68,19 +69,6 @@ class ChannelHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, 
     def value_range(self) -> ChannelRange:
         """Smallest and largest value."""
         return ChannelRange(self.low, self.high)
-
-
-class Quality(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What decoding reached when the file was written.
-
-    psnr : dB over the active voxels, against the largest range of the channels; None without any error
-    box_psnr : the same over all voxels of the box
-    max_error : largest error of a finite active voxel, in units of the values
-    """
-
-    psnr: float | None = None
-    box_psnr: float | None = None
-    max_error: float = 0.0
 
 
 class GridHeader(GridDescription, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):

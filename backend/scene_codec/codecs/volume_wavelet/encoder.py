@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from scene_codec.bitstream import Section
-from scene_codec.codecs.volume_parts.grid_description import check_grid, description_of
+from scene_codec.codecs.volume_parts.grid_description import Quality, check_grid, description_of
 from scene_codec.codecs.volume_wavelet.config import VolumeWaveletSettings, check_settings
 from scene_codec.codecs.volume_wavelet.decoder import VolumeReader
 from scene_codec.codecs.volume_wavelet.grid_source import GridSource, SourceTile
@@ -51,7 +51,6 @@ from scene_codec.codecs.volume_wavelet.syntax import (
     ChannelHeader,
     GridHeader,
     GridStreams,
-    Quality,
     Residual,
     Topology,
     VolumeHeader,

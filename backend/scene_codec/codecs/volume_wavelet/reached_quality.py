@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scene_codec.codecs.volume_parts.grid_description import Quality
 from scene_codec.codecs.volume_wavelet.grid_source import SourceTile
-from scene_codec.codecs.volume_wavelet.syntax import Quality
 
 Values = NDArray[np.generic]
 
