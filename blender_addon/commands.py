@@ -149,7 +149,8 @@ def _decode(options: argparse.Namespace) -> int:
     bpy.ops.wm.save_as_mainfile(filepath=str(output))
     if make_volume_paths_relative(job.result["objects"]):
         bpy.ops.wm.save_mainfile()
-    return _tell(job, options.json, f"{len(job.result['objects'])} objects in {output}")
+    count = len(job.result["objects"])
+    return _tell(job, options.json, f"{count} object{'s' * (count != 1)} in {output}")
 
 
 VOLUME_SETTINGS = ("psnr", "max_error", "target_size", "lossless", "topology")
