@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -69,6 +69,23 @@ class Quality(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid
     psnr: float | None = None
     box_psnr: float | None = None
     max_error: float = 0.0
+
+
+def grid_details(
+    grid: GridDescription, ranges: Sequence[tuple[float, float]], topology: str, quality: Quality
+) -> dict[str, Any]:
+    """Return what `inspect` says of a grid. `ranges` are the channels' smallest and largest values."""
+    return {
+        "name": grid.name,
+        "type": grid.value_type,
+        "voxels": list(grid.shape),
+        "channels": len(ranges),
+        "range": [list(own) for own in ranges],
+        "topology": topology,
+        "psnr": quality.psnr,
+        "box_psnr": quality.box_psnr,
+        "max_error": quality.max_error,
+    }
 
 
 def check_grid(grid: VolumeGrid) -> None:

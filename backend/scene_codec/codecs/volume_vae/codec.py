@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from scene_codec.codecs.overrides import with_overrides
+from scene_codec.codecs.volume_parts.grid_description import grid_details
 from scene_codec.codecs.volume_vae import syntax
 from scene_codec.codecs.volume_vae.config import (
     CODEC_NAME,
@@ -108,17 +109,8 @@ class VolumeVaeCodec:
 
 def _grid_details(grid: syntax.GridHeader) -> dict[str, Any]:
     """Return what is worth knowing of a grid. PSNR is None where decoding makes no error."""
-    return {
-        "name": grid.name,
-        "type": grid.value_type,
-        "voxels": list(grid.shape),
-        "channels": len(grid.channels),
-        "range": [[channel.low, channel.high] for channel in grid.channels],
-        "topology": "exact" if grid.masked else "dense",
-        "psnr": grid.quality.psnr,
-        "box_psnr": grid.quality.box_psnr,
-        "max_error": grid.quality.max_error,
-    }
+    ranges = [(channel.low, channel.high) for channel in grid.channels]
+    return grid_details(grid, ranges, "exact" if grid.masked else "dense", grid.quality)
 
 
 class VolumeVaeDecoder:
