@@ -217,8 +217,12 @@ def _encoded_once(
     task: _Task, header: GridHeader, settings: VolumeWaveletSettings, progress: Progress
 ) -> CodedGrid:
     """Return a grid coded as its sample suggests."""
+    drafts = _MOST_DRAFTS * len(sample_boxes(task.source))
+    share = drafts / max(drafts + len(task.source.boxes), 1)
+    search = progress.part(0.0, share, task.source.grid.name)
     best: Drafted | None = None
-    for fill in (False, True):
+    for done, fill in enumerate((False, True)):
+        search.update(done / _MOST_DRAFTS, "looking for the step")
         plan = Plan(header, published_prior(NEWEST_PRIOR), fill=fill)
         sample = sample_of(task.source, plan)
         if fill and (header.topology == "tolerant" or not any(_has_gaps(tile.source) for tile in sample)):
@@ -227,12 +231,15 @@ def _encoded_once(
         filled = sample
         if best is None or found.size < best.size:
             best = found
-        progress.check_cancelled()
     assert best is not None
     if best.plan.header.has_coefficients:
+        search.update((_MOST_DRAFTS - 1) / _MOST_DRAFTS, "looking for a prediction")
         best = _predicted(task, best, filled, settings)
-        progress.check_cancelled()
-    return _completed(task, best, progress)
+    return _completed(task, best, progress.part(share, 1.0, task.source.grid.name))
+
+
+_MOST_DRAFTS = 3
+"""How often the sample of a grid is coded: with gaps filled and not, and predicted."""
 
 
 def _predicted(
