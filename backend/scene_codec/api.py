@@ -28,16 +28,23 @@ from scene_codec.bitstream import (
     open_scene_file,
     write_scene_file,
 )
-from scene_codec.codecs.contract import ContentSize, EncodeItem, JobContext, SceneItem
+from scene_codec.codecs.contract import ContentSize, JobContext, SceneItem
 from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
 from scene_codec.devices import check_device_name, resolve_device
 from scene_codec.errors import (
     InvalidRequestError,
     UnsupportedVersionError,
 )
-from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.object_decoding import decode_each
-from scene_codec.object_inputs import IDENTITY, EncodeInput, content_of, gather, originals, records_of
+from scene_codec.object_inputs import (
+    IDENTITY,
+    EncodeInput,
+    content_of,
+    gather,
+    originals,
+    records_of,
+    sizes_of,
+)
 from scene_codec.progress import Progress
 from scene_codec.reports import (
     CodecInfo,
@@ -52,7 +59,7 @@ from scene_codec.reports import (
 from scene_codec.scaling.job_folders import job_folder
 
 if TYPE_CHECKING:
-    from scene_codec.codecs.contract import Codec, CodedSet
+    from scene_codec.codecs.contract import Codec
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
     before = to_builtins(chosen.settings(preset, {}))
     changed = {name: now for name, now in to_builtins(chosen_settings).items() if now != before[name]}
     run = _Run(chosen, preset or chosen.info.default_preset, context, started, changed)
-    return _report(run, Path(output), _sizes_of(objects, coded), records, failures)
+    return _report(run, Path(output), sizes_of(objects, coded), records, failures)
 
 
 def add(
@@ -137,7 +144,7 @@ def add(
         context.progress.check_cancelled()
         append_objects(file, records, target, expected=header, payload_version=chosen.payload_version)
     run = _Run(chosen, chosen.info.default_preset, context, started, {})
-    return _report(run, target, _sizes_of(objects, coded), records, failures)
+    return _report(run, target, sizes_of(objects, coded), records, failures)
 
 
 def decode(
@@ -321,9 +328,3 @@ def _report(
         ),
         failures=tuple(failures),
     )
-
-
-def _sizes_of(objects: Sequence[EncodeItem], coded: CodedSet) -> dict[str, ContentSize]:
-    """Return how large each object was; copies of a mesh were not coded."""
-    sizes = {item.name: ContentSize.of(item) for item in objects if isinstance(item, SceneObject)}
-    return sizes | {item.source.name: item.size for item in coded.objects}

@@ -58,7 +58,8 @@ def decode_each(
             continue
         content = decoded[source.name]
         uses[source.name] -= 1
-        if not uses[source.name]:
+        if not uses[source.name] or isinstance(content, VolumeObject):
+            # A copy of a volume is decoded again: those of a whole sequence would not fit into memory.
             del decoded[source.name]
         yield _item(entry, content)
     progress.update(1.0)

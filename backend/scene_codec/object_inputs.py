@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from scene_codec.bitstream import ObjectRecord
 from scene_codec.bitstream.limits import MAX_HOST_BYTES, MAX_NAME_BYTES
-from scene_codec.codecs.contract import CodedSet, EncodeItem
+from scene_codec.codecs.contract import CodedSet, ContentSize, EncodeItem
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.file_search import find_files
 from scene_codec.geometry.mesh_file_search import find_mesh_files
@@ -22,6 +23,7 @@ from scene_codec.geometry.object_names import unique_names
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.reports import ObjectFailure
 from scene_codec.volumes.frame_names import in_frame_order
+from scene_codec.volumes.volume import VolumeObject
 from scene_codec.volumes.volume_file_search import find_volume_files
 from scene_codec.volumes.volume_files import READABLE_SUFFIXES as VOLUME_SUFFIXES
 from scene_codec.volumes.volume_files import volume_name, volume_suffix
@@ -140,10 +142,16 @@ def _is_unicode(text: str) -> bool:
 
 
 def _content_key(item: EncodeItem) -> bytes:
-    """Return the same bytes for the same geometry; volumes are never taken for copies of each other."""
+    """Return the same bytes for the same geometry, and for the same file of a volume.
+
+    Volumes in memory are never taken for copies of each other: comparing them would take too long.
+    """
     digest = hashlib.blake2b(digest_size=16)
-    if not isinstance(item, SceneObject):
-        digest.update(item.name.encode("utf-8"))
+    if isinstance(item, VolumeFile):
+        digest.update(b"file" + os.fsencode(item.path.resolve()))
+        return digest.digest()
+    if isinstance(item, VolumeObject):
+        digest.update(b"name" + item.name.encode("utf-8"))
         return digest.digest()
     for array in (item.mesh.vertices, item.mesh.faces):
         digest.update(np.ascontiguousarray(array).data)
@@ -157,6 +165,17 @@ def originals(objects: Sequence[EncodeItem]) -> list[EncodeItem]:
     for item in objects:
         first.setdefault(_content_key(item), item)
     return list(first.values())
+
+
+def sizes_of(objects: Sequence[EncodeItem], coded: CodedSet) -> dict[str, ContentSize]:
+    """Return how large each object was, copies included."""
+    of_files = {_content_key(item.source): item.size for item in coded.objects}
+    sizes = {}
+    for item in objects:
+        own = ContentSize.of(item) if isinstance(item, SceneObject) else of_files.get(_content_key(item))
+        if own is not None:
+            sizes[item.name] = own
+    return sizes
 
 
 def records_of(

@@ -32,6 +32,7 @@ from scene_codec.progress import Progress
 from scene_codec.volumes.frame_names import follows, frame_of, in_frame_order
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 from scene_codec.volumes.volume_files import save_volume
+from scene_codec.volumes.volume_source import VolumeFile
 
 COUNT = 5
 
@@ -427,3 +428,24 @@ def test_settings_of_the_file_are_plain_numbers(sequence):
         content = msgspec.msgpack.decode(scene.read_object("cloud_0001", syntax.PREDICTION))
     assert content[0] == "cloud_0000"
     assert len(content[1]) == 3
+
+
+def test_the_same_files_twice_are_stored_once(tmp_path):
+    paths = []
+    for number in (1, 2):
+        paths.append(tmp_path / f"smoke_{number}.vdb")
+        save_volume(frame(number, moving=False), paths[-1])
+    away = np.eye(4)
+    away[0, 3] = 5.0
+    files = [VolumeFile(f"here_{number}", path) for number, path in enumerate(paths)]
+    files += [VolumeFile(f"there_{number}", path, away, b"host") for number, path in enumerate(paths)]
+    report = scene_codec.encode(files, tmp_path / "a.nscene", device="cpu")
+    assert [item.voxels for item in report.objects[:2]] == [item.voxels for item in report.objects[2:]]
+    assert report.objects[3].bytes < 300 < report.objects[1].bytes
+    first, second, third, fourth = scene_codec.decode(tmp_path / "a.nscene", device="cpu")
+    assert_same(first, third)
+    assert_same(second, fourth)
+    np.testing.assert_array_equal(fourth.transform, away)
+    assert (fourth.name, fourth.host) == ("there_1", b"host")
+    (alone,) = scene_codec.decode(tmp_path / "a.nscene", only="there_1", device="cpu")
+    assert_same(alone, second)
