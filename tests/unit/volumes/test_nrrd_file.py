@@ -106,7 +106,7 @@ def test_a_patients_axes_are_turned_between_nrrd_and_nifti(tmp_path):
     ("fields", "data"),
     [
         (["encoding: ascii"], " ".join(map(str, VALUES.ravel(order="F"))).encode()),
-        (["encoding: gz"], gzip.compress(VALUES.tobytes(order="F"))),
+        (["encoding: gz"], gzip.compress(VALUES.tobytes(order="F"), mtime=0)),
         (["encoding: bz2"], bz2.compress(VALUES.tobytes(order="F"))),
         (["encoding: raw", "byte skip: 5"], b"12345" + VALUES.tobytes(order="F")),
         (["encoding: raw", "byte skip: -1"], b"12345" + VALUES.tobytes(order="F")),
@@ -202,7 +202,9 @@ def test_values_that_are_no_volume_are_refused(tmp_path, start, reason):
         load_volume(by_hand(tmp_path / "a.nrrd", "encoding: raw", start=start))
 
 
-@pytest.mark.parametrize("packed", [gzip.compress(bytes(1 << 22)), gzip.compress(bytes(48)) + b"rest"])
+@pytest.mark.parametrize(
+    "packed", [gzip.compress(bytes(1 << 22), mtime=0), gzip.compress(bytes(48), mtime=0) + b"rest"]
+)
 def test_compressed_values_of_another_size_than_declared_are_refused(tmp_path, packed):
     with pytest.raises(UnsupportedSceneError, match=r"a\.nrrd"):
         load_volume(by_hand(tmp_path / "a.nrrd", "encoding: gzip", data=packed))
