@@ -140,7 +140,7 @@ def test_the_bits_of_a_class_do_not_depend_on_how_many_blocks_of_it_there_are():
 
 def test_blocks_without_latents_have_no_bits():
     widths = LatentWidths(np.zeros((8, 26), np.int32))
-    assert float(widths.bits(torch.rand(8, 26), torch.zeros(8, dtype=torch.int64))) == 0.0
+    assert float(widths.bits(torch.rand(8, 26), torch.zeros(8, dtype=torch.int64)).detach()) == 0.0
 
 
 def test_the_weights_of_a_blocks_voxels_sum_to_its_core():
