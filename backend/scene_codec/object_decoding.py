@@ -80,6 +80,7 @@ class _Frames:
         self._scene, self._decoder = scene, decoder
         self._place = {name: index for index, name in enumerate(scene.names)}
         self._last: VolumeObject | None = None
+        self._depth = 0
 
     def content(self, entry: ObjectEntry, following: str, progress: Progress) -> Content:
         """Return what an object is. `following` is the name of the next that will be asked for."""
@@ -87,6 +88,7 @@ class _Frames:
         if not isinstance(self._decoder, FrameDecoder):
             return self._decoder.decode(sections, progress)
         chain, before = self._chain(entry, sections)
+        self._depth = len(chain) - 1 + (0 if before is None else self._depth + 1)
         self._last = None
         for index, (name, own) in enumerate(reversed(chain)):
             part = progress.part(index / len(chain), (index + 1) / len(chain), name)
@@ -115,12 +117,13 @@ class _Frames:
             name = self._decoder.needed_frame(chain[-1][1])
             if name == "":
                 return chain, None
-            if self._last is not None and self._last.name == name:
+            known = self._last is not None and self._last.name == name
+            if len(chain) + (self._depth if known else 0) > MOST_FRAMES_BEFORE:
+                raise CorruptFileError(f"It needs more than {MOST_FRAMES_BEFORE} frames before it.")
+            if known:
                 return chain, self._last
             if self._place.get(name, len(self._place)) >= self._place[chain[-1][0]]:
                 raise CorruptFileError(f"It needs the frame {name!r}, which does not come before it.")
-            if len(chain) > MOST_FRAMES_BEFORE:
-                raise CorruptFileError(f"It needs more than {MOST_FRAMES_BEFORE} frames before it.")
             chain.append((name, self._sections(self._scene.object(name))))
 
     def _sections(self, entry: ObjectEntry) -> dict[int, bytes]:

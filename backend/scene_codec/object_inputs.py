@@ -69,7 +69,7 @@ def gather(
                     failures.append(ObjectFailure(name=path.name, reason=str(problem)))
     if content == "volume" and not any(isinstance(item, EncodeItem) for item in _as_list(inputs)):
         # The shell lists frame 10 before frame 9; objects come in the order in which they were given.
-        objects = in_frame_order(objects, lambda item: item.name)
+        objects = _told_apart(in_frame_order(objects, _place_and_name))
     names = unique_names((item.name for item in objects), taken)
     named = [
         item if item.name == name else replace(item, name=name)
@@ -88,6 +88,29 @@ def gather(
     return placed, failures
 
 
+def _place_and_name(item: EncodeItem) -> str:
+    """Return what sorts the frames of two sequences of the same name apart."""
+    return f"{item.path.parent}/{item.name}" if isinstance(item, VolumeFile) else item.name
+
+
+def _told_apart(objects: list[EncodeItem]) -> list[EncodeItem]:
+    """Return files of volumes, with their folders' names in front if some in different folders have one name.
+
+    A number behind the name, as other objects get, would be taken for that of a frame.
+    """
+    if len({item.name for item in objects}) == len(objects):
+        return objects
+    folders = [item.path.absolute().parent for item in objects if isinstance(item, VolumeFile)]
+    shared = Path(os.path.commonpath(folders)) if len(folders) == len(objects) else None
+    if shared is None or len(set(folders)) == 1:
+        return objects
+    labels = ("_".join(folder.relative_to(shared).parts) for folder in folders)
+    return [
+        replace(item, name=f"{label}_{item.name}" if label else item.name)
+        for item, label in zip(objects, labels, strict=True)
+    ]
+
+
 def _as_list(inputs: EncodeInput | Sequence[EncodeInput]) -> list[EncodeInput]:
     """Return one or several inputs as a list."""
     return [inputs] if isinstance(inputs, EncodeInput) else list(inputs)
@@ -104,9 +127,16 @@ def _content_of_item(item: EncodeInput) -> Literal["mesh", "volume"]:
     path = Path(item)
     if not path.is_dir():
         return "volume" if volume_suffix(path) else "mesh"
-    suffixes = (*MESH_SUFFIXES, *VOLUME_SUFFIXES)
-    first = find_files([path], suffixes, "mesh or volume")[0]
-    return "volume" if volume_suffix(first) else "mesh"
+    files = find_files([path], (*MESH_SUFFIXES, *VOLUME_SUFFIXES), "mesh or volume")
+    meshes = [file for file in files if not volume_suffix(file)]
+    # Pictures beside meshes are their textures.
+    volumes = [file for file in files if volume_suffix(file) not in ("", ".tif", ".tiff")]
+    if meshes and volumes:
+        raise InvalidRequestError(
+            f"The folder '{path}' holds meshes ('{meshes[0].name}') and volumes ('{volumes[0].name}'), and a "
+            "file one or the other. Name the files, or the codec."
+        )
+    return "mesh" if meshes else "volume"
 
 
 def _fault_of_object(item: EncodeItem, content: Literal["mesh", "volume"]) -> str | None:

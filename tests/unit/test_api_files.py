@@ -13,6 +13,7 @@ from scene_codec.codecs.mesh_necgs.decoder import SetDecoder
 from scene_codec.errors import CorruptFileError, InvalidRequestError, SceneCodecError
 from scene_codec.geometry.mesh_files import save_scene_object
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
+from scene_codec.object_inputs import content_of
 from scene_codec.scaling.cache import default_cache_folder
 
 SETTINGS = {"resolution": 32, "widths": (4, 4, 4), "minimum_steps": 20, "epochs": 1}
@@ -189,3 +190,14 @@ def test_an_unknown_device_is_refused_whatever_the_codec(tmp_path):
     np.save(tmp_path / "a.npy", np.ones((4, 5, 6), np.float32))
     with pytest.raises(InvalidRequestError, match="no device 'gpu'"):
         scene_codec.encode(tmp_path / "a.npy", tmp_path / "a.nscene", device="gpu")
+
+
+def test_a_folder_of_meshes_and_volumes_is_refused_and_one_with_textures_is_not(tmp_path):
+    save_scene_object(SceneObject("one", TETRAHEDRON), tmp_path / "one.ply")
+    (tmp_path / "texture.tif").write_bytes(b"a picture")
+    assert content_of(tmp_path) == "mesh"
+    np.save(tmp_path / "a.npy", np.ones((4, 5, 6), np.float32))
+    with pytest.raises(InvalidRequestError, match=r"one\.ply.*a\.npy"):
+        scene_codec.encode(tmp_path, tmp_path / "a.nscene", device="cpu")
+    report = scene_codec.encode(tmp_path, tmp_path / "a.nscene", codec="volume-wavelet", device="cpu")
+    assert "a" in [item.name for item in report.objects]

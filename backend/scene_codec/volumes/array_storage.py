@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import mmap
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +39,22 @@ def storage(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> NDArray[np.g
             f"has room for {room}. Free some, or set TMPDIR to a folder with more."
         )
     with tempfile.TemporaryFile() as file:  # the map keeps the file alive, and nothing else does
+        _reserve(file, size)
         return np.asarray(np.memmap(file, dtype=dtype, mode="w+", shape=shape))
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Take the room for a map now: a page that finds none later ends the process without a word."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise UnsupportedSceneError(
+                f"The folder for temporary files, '{tempfile.gettempdir()}', has no room for {size} bytes of "
+                "values. Free some, or set TMPDIR to a folder with more."
+            ) from error
 
 
 def map_values(

@@ -449,3 +449,43 @@ def test_the_same_files_twice_are_stored_once(tmp_path):
     assert (fourth.name, fourth.host) == ("there_1", b"host")
     (alone,) = scene_codec.decode(tmp_path / "a.nscene", only="there_1", device="cpu")
     assert_same(alone, second)
+
+
+def test_caches_of_one_name_in_two_folders_stay_two_sequences(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder / "data").mkdir(parents=True)
+        for number in (9, 10):
+            volume = frame(number + len(folder), moving=False)
+            save_volume(volume, tmp_path / folder / "data" / f"fluid_{number}.vdb")
+    report = scene_codec.encode(tmp_path, tmp_path / "a.nscene", device="cpu")
+    expected = ["one_data_fluid_9", "one_data_fluid_10", "two_data_fluid_9", "two_data_fluid_10"]
+    assert [item.name for item in report.objects] == expected
+
+
+def test_a_frame_that_stands_still_costs_little_without_loss():
+    first = frame(0)
+    alone = sections_of(first, lossless=True)
+    previous = decode_volume(alone, Progress(), name="cloud_0")
+    helped = sections_of(first, previous, lossless=True)
+    assert sum(map(len, helped.values())) < 0.3 * sum(map(len, alone.values()))
+    assert_same(decode_volume(helped, Progress(), previous), first)
+
+
+@pytest.mark.parametrize("size", [1e-28, 1e-31, 1e-40])
+def test_velocities_next_to_nothing_move_nothing(size):
+    def calm(number):
+        flow, *others = frame(number).grids
+        slow = (flow.values * np.float32(size)).astype(np.float32)
+        return VolumeObject(f"calm_{number}", (flow.with_values(slow), *others), file_format="vdb")
+
+    previous = decode_volume(sections_of(calm(0)), Progress(), name="calm_0")
+    decoded = decode_volume(sections_of(calm(1), previous), Progress(), previous)
+    assert psnr(decoded.grids[1], calm(1).grids[1]) >= 45.0
+
+
+def test_the_limit_of_frames_before_holds_for_whole_files_too(tmp_path):
+    path = written(tmp_path, {f"c_{n:03d}": f"c_{n - 1:03d}" if n else "" for n in range(66)})
+    failures = []
+    names = [item.name for item in scene_codec.decode(path, device="cpu", failures=failures)]
+    assert names[-1] == "c_063"
+    assert [failure.name for failure in failures] == ["c_064", "c_065"]

@@ -213,9 +213,9 @@ def write_header(header: msgspec.Struct, name: str, fault: str | None) -> bytes:
     return data
 
 
-def read_header(data: bytes, header_type: type[Header]) -> Header:
+def read_header(data: bytes, header_type: type[Header], what: str = "description of the volume") -> Header:
     """Return a header of MessagePack; its bounds are the caller's to check. Raises `CorruptFileError`."""
     try:
         return msgspec.msgpack.decode(data, type=header_type)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptFileError(f"The description of the volume cannot be read: {error}.") from error
+        raise CorruptFileError(f"The {what} cannot be read: {error}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -82,6 +83,8 @@ def check_settings(settings: VolumeWaveletSettings) -> None:
         raise InvalidRequestError(
             f"{CODEC_NAME} needs exactly one of {', '.join(TARGETS)}; given: {', '.join(given) or 'none'}."
         )
+    if settings.max_error is not None and not math.isfinite(settings.max_error):
+        raise InvalidRequestError("max_error must be a finite number; give a PSNR to let errors be large.")
     if settings.topology == "tolerant" and given[0] in ("max_error", "lossless"):
         raise InvalidRequestError(
             f"{given[0]} promises something of every active voxel, so the topology must be exact."

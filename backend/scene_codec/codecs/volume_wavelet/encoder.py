@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -71,7 +72,8 @@ from scene_codec.progress import Progress
 from scene_codec.volumes.array_storage import storage
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 
-_ATTEMPTS = 4
+_ATTEMPTS = 5
+_LAST_CAUTION_DB = 1.0
 
 
 @dataclass(frozen=True)
@@ -169,20 +171,27 @@ def _encode_grid(known: Known, number: int, settings: VolumeWaveletSettings, pro
     source = GridSource(grids[number], settings.tile, grids[reference] if reference >= 0 else clue)
     task = _Task(source, known, number, clue is not None)
     wanted = settings
+    found: list[CodedGrid] = []
     for attempt in range(_ATTEMPTS):
         share = progress.part(1.0 - 2.0**-attempt, 1.0 - 2.0 ** -(attempt + 1), source.grid.name)
-        coded = _encoded_once(task, _header_of(source, settings, reference), wanted, share)
-        reached = coded.header.quality.psnr
+        found.append(_encoded_once(task, _header_of(source, settings, reference), wanted, share))
+        reached = found[-1].header.quality.psnr
         if settings.psnr is None or wanted.psnr is None or reached is None:
-            break
-        if settings.topology == "tolerant":
-            break
-        if 0.0 <= reached - settings.psnr <= TOLERANCE_DB or len(sample_boxes(source)) == len(source.boxes):
-            break
-        # The sample was not like the rest: aim higher or lower by as much.
-        aim = wanted.psnr + settings.psnr + 0.5 * TOLERANCE_DB - reached
-        wanted = msgspec.structs.replace(settings, psnr=aim)
-    return coded
+            return found[-1]
+        excess = reached - settings.psnr
+        complete = len(sample_boxes(source)) >= len(source.lively)
+        if settings.topology == "tolerant" or 0.0 <= excess <= TOLERANCE_DB or (complete and excess >= 0.0):
+            return found[-1]
+        # The sample was not like the rest: aim higher or lower by as much, and at last high enough.
+        caution = 0.5 * TOLERANCE_DB if attempt < _ATTEMPTS - 2 else _LAST_CAUTION_DB
+        wanted = msgspec.structs.replace(settings, psnr=wanted.psnr + caution - excess)
+    return min(found, key=partial(_distance, settings.psnr or 0.0))
+
+
+def _distance(wanted: float, coded: CodedGrid) -> float:
+    """Return how far a grid is from a wanted PSNR; any that reaches it is nearer than any that does not."""
+    excess = (coded.header.quality.psnr or math.inf) - wanted
+    return excess if excess >= 0.0 else 1e6 - excess
 
 
 @dataclass(frozen=True)
@@ -227,14 +236,14 @@ def _encoded_once(
         sample = sample_of(task.source, plan)
         if fill and (header.topology == "tolerant" or not any(_has_gaps(tile.source) for tile in sample)):
             break
-        found = _searched(plan, sample, settings)
+        found = _searched(plan, sample, settings, task.source.quiet_db)
         filled = sample
         if best is None or found.size < best.size:
             best = found
     assert best is not None
-    if best.plan.header.has_coefficients:
+    if not header.constant:
         search.update((_MOST_DRAFTS - 1) / _MOST_DRAFTS, "looking for a prediction")
-        best = _predicted(task, best, filled, settings)
+        best = _predicted(task, best, filled, header, settings)
     return _completed(task, best, progress.part(share, 1.0, task.source.grid.name))
 
 
@@ -243,16 +252,31 @@ _MOST_DRAFTS = 3
 
 
 def _predicted(
-    task: _Task, plain: Drafted, sample: list[SampleTile], settings: VolumeWaveletSettings
+    task: _Task,
+    plain: Drafted,
+    sample: list[SampleTile],
+    header: GridHeader,
+    settings: VolumeWaveletSettings,
 ) -> Drafted:
-    """Return the sample coded with what predicts the grid, if that takes fewer bytes."""
-    predictor = best_predictor(task.known, task.number, plain.plan, sample)
+    """Return the sample coded with what predicts the grid, if that takes fewer bytes.
+
+    header : as before the search
+    """
+    plan = plain.plan
+    if not plan.header.has_coefficients:
+        # Values are smaller stored than coded; with a prediction it may be the other way round.
+        plan = with_step(replace(plan, header=header), _PROBING_STEP)
+    predictor = best_predictor(task.known, task.number, plan, sample)
     if predictor is None or (task.clue and not predictor.prediction.source.previous):
         return plain
-    fill = any(_has_gaps(tile.source) for tile in sample) and plain.plan.header.topology != "tolerant"
-    plan = replace(plain.plan, fill=fill, predictor=predictor)
-    found = _searched(plan, sample_of(task.source, plan), settings)
+    fill = any(_has_gaps(tile.source) for tile in sample) and header.topology != "tolerant"
+    plan = replace(plan, fill=fill, predictor=predictor)
+    found = _searched(plan, sample_of(task.source, plan), settings, task.source.quiet_db)
     return found if found.size < WORTHWHILE * plain.size else plain
+
+
+_PROBING_STEP = 2.0**-8
+"""With what step to look for predictions where nothing says how fine values are coded."""
 
 
 def _has_gaps(tile: SourceTile) -> bool:
@@ -260,13 +284,15 @@ def _has_gaps(tile: SourceTile) -> bool:
     return any(tile.cared_for(channel) is not None for channel in range(len(tile.values)))
 
 
-def _searched(plan: Plan, sample: list[SampleTile], settings: VolumeWaveletSettings) -> Drafted:
-    """Return the sample coded with the step that the settings ask for."""
+def _searched(
+    plan: Plan, sample: list[SampleTile], settings: VolumeWaveletSettings, quiet_db: float
+) -> Drafted:
+    """Return the sample coded with the step that the settings ask for; `quiet_db` as of `GridSource`."""
     if plan.header.residual != "none":
         return draft_of_least_bytes(plan, sample)
     if not plan.header.constant:
         if settings.psnr is not None:
-            plan = plan_for_psnr(plan, sample, settings.psnr)
+            plan = plan_for_psnr(plan, sample, settings.psnr - quiet_db)
         else:
             assert settings.step is not None
             plan = with_fitted_offsets(with_step(plan, settings.step), sample)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
@@ -82,6 +83,24 @@ class SourceTile:
         return numbers if finite.all() else np.where(finite, numbers, np.float32(0.0))
 
 
+@dataclass(frozen=True)
+class _TileFacts:
+    """What is worth knowing of a tile before any is coded.
+
+    bounds : the smallest and the largest finite active value of each channel; None where there are none
+    active : how many voxels are
+    mixed : whether some voxels are active and some are not
+    """
+
+    bounds: list[tuple[float, float] | None]
+    active: int
+    mixed: bool
+
+
+_SCRAMBLE = 0x9E3779B1
+"""Knuth's multiplicative hash: neighbours in a list of tiles become strangers."""
+
+
 class GridSource:
     """Reads a grid tile by tile."""
 
@@ -112,10 +131,9 @@ class GridSource:
     @cached_property
     def ranges(self) -> tuple[ChannelRange, ...]:
         """Ranges of the finite active values of each channel."""
-        found = list(mapped_in_order(self._tile_ranges, self.boxes))
         ranges = []
         for channel in range(self.grid.channels):
-            bounds = [own for tile in found if (own := tile[channel]) is not None]
+            bounds = [own for tile in self._facts if (own := tile.bounds[channel]) is not None]
             low, high = (
                 min((own[0] for own in bounds), default=0.0),
                 max((own[1] for own in bounds), default=0.0),
@@ -137,12 +155,42 @@ class GridSource:
         chosen = (own if tile.active is None else own[tile.active] for own in tile.values)
         return reduce(or_, (pattern_union(own) for own in chosen if own.size), 0)
 
-    def _tile_ranges(self, box: Box) -> list[tuple[float, float] | None]:
-        """Return the smallest and the largest value of each channel of a tile."""
+    @cached_property
+    def lively(self) -> list[int]:
+        """Numbers of the tiles that are not the same everywhere, those of the largest extent first.
+
+        Among equals in an order that has nothing to do with where they lie.
+        """
+        extents = [0.5 * own.high - 0.5 * own.low or 1.0 for own in self.ranges]
+        found = []
+        for number, facts in enumerate(self._facts):
+            spans = (
+                0.0 if own is None else (0.5 * own[1] - 0.5 * own[0]) / extent
+                for own, extent in zip(facts.bounds, extents, strict=True)
+            )
+            span = max(spans)
+            if span > 0.0 or facts.mixed:
+                found.append((-span, number * _SCRAMBLE & 0xFFFFFFFF, number))
+        return [number for _, _, number in sorted(found)]
+
+    @cached_property
+    def quiet_db(self) -> float:
+        """How much better the PSNR of the grid is than that of its lively tiles; others have no errors."""
+        lively = sum(self._facts[number].active for number in self.lively)
+        whole = sum(facts.active for facts in self._facts)
+        return 10.0 * math.log10(whole / lively) if lively else 0.0
+
+    @cached_property
+    def _facts(self) -> list[_TileFacts]:
+        return list(mapped_in_order(self._facts_of, self.boxes))
+
+    def _facts_of(self, box: Box) -> _TileFacts:
         tile = self.tile(box)
         bounds: list[tuple[float, float] | None] = []
         for channel, own in enumerate(tile.values):
             cared = tile.cared_for(channel)
             chosen = own if cared is None else own[cared]
             bounds.append((float(chosen.min()), float(chosen.max())) if chosen.size else None)
-        return bounds
+        voxels = tile.values[0].size
+        active = voxels if tile.active is None else int(np.count_nonzero(tile.active))
+        return _TileFacts(bounds, active, 0 < active < voxels)

@@ -18,6 +18,7 @@ from scene_codec.codecs.volume_wavelet.prediction_syntax import (
     GAIN_ONE,
     LARGEST_GAIN,
     LARGEST_UNIT,
+    MAX_SCALE,
     SMALLEST_UNIT,
     Gains,
     GridOf,
@@ -253,7 +254,7 @@ def _fitted_scale(still: Predictor, velocity: VolumeGrid, tile: SourceTile, plan
     """Return how many voxels a unit of velocity moves what is in a tile; None when it does not tell."""
     corner, shape = lattice_corner(plan.header.corner, tile.box), box_shape(tile.box)
     largest = float(np.abs(np.nan_to_num(velocity.values, posinf=0.0, neginf=0.0)).max())
-    if not largest > 0.0:
+    if not largest > REACH / MAX_SCALE:
         return None
     own = [tile.numbers(channel, coding, fill=True) for channel, coding in enumerate(plan.codings)]
     cared = tile.cared_for(0)
@@ -272,7 +273,8 @@ def _fitted_scale(still: Predictor, velocity: VolumeGrid, tile: SourceTile, plan
     if not tried:
         return None
     coarse = min(sorted(tried), key=error)
-    return min((coarse, *(coarse * factor for factor in _FINE_FACTORS)), key=error)
+    best = min((coarse, *(coarse * factor for factor in _FINE_FACTORS)), key=error)
+    return best if abs(best) <= MAX_SCALE else None
 
 
 def _flow(own: list[FloatArray], before: list[FloatArray], units: FloatArray, size: int) -> float:

@@ -78,7 +78,7 @@ def write_prediction(prediction: Prediction) -> bytes:
 
 def read_prediction(data: bytes) -> Prediction:
     """Read a PREDICTION section, what it says of other grids unchecked. Raises `CorruptFileError`."""
-    return read_header(data, Prediction)
+    return read_header(data, Prediction, "prediction")
 
 
 def check_prediction(prediction: Prediction, channels: Sequence[int], levels: int) -> None:

@@ -55,13 +55,18 @@ class SampleTile:
 
 
 def sample_boxes(source: GridSource) -> list[int]:
-    """Return the numbers of at most eight evenly spaced tiles."""
+    """Return the numbers of at most eight tiles: every so many of those that are not the same everywhere.
+
+    They are taken from the list by extent, so that few lively tiles among many quiet ones are not missed, and
+    not by place, since evenly spaced tiles may all lie in one plane.
+    """
     boxes = source.boxes
     if not boxes:
         return []
+    lively = source.lively or [0]
     largest = max(int(np.prod(box_shape(box))) for box in boxes)
-    count = max(1, min(len(boxes), MOST_TILES, MOST_VOXELS // largest))
-    return [(2 * index + 1) * len(boxes) // (2 * count) for index in range(count)]
+    count = max(1, min(len(lively), MOST_TILES, MOST_VOXELS // largest))
+    return [lively[(2 * index + 1) * len(lively) // (2 * count)] for index in range(count)]
 
 
 def with_step(plan: Plan, step: float) -> Plan:
