@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -26,4 +27,10 @@ def with_overrides(codec: str, base: Settings, overrides: Mapping[str, Any]) -> 
     try:
         return msgspec.convert({**fields, **overrides}, type(base))
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"A setting of {codec} is wrong: {error}.") from error
+        raise InvalidRequestError(f"A setting of {codec} is wrong: {_in_words(str(error))}.") from error
+
+
+def _in_words(message: str) -> str:
+    """Return msgspec's message with the setting in front and without the marks of its path."""
+    found = re.fullmatch(r"(.+) - at `\$\.(\w+).*`", message)
+    return message if found is None else f"{found[2]}: {found[1][0].lower()}{found[1][1:]}".replace("`", "")
