@@ -227,7 +227,10 @@ class _TimedDecoding:
             if item is None:
                 return
             if not isinstance(item, SceneObject):
-                raise InvalidRequestError(f"'{self._file}' holds volumes; evaluate measures meshes.")
+                raise InvalidRequestError(
+                    f"'{self._file}' holds volumes; evaluate measures meshes. For volumes there is "
+                    "scene-codec compare ORIGINAL FILE."
+                )
             yield _Comparison(item, self._references[item.name], self._bytes[item.name], samples, seed)
 
 
