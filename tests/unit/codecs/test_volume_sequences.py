@@ -5,31 +5,18 @@ import dataclasses
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from volume_frames import SHAPE, SPEED, WAY, cloud, frame
+from volume_frames import SPEED, assert_same, cloud, frame, psnr, sections_of
 
 import scene_codec
-from scene_codec.bitstream import open_scene_file, serialise
-from scene_codec.bitstream.records import ObjectRecord, SceneContent, Section
+from scene_codec.bitstream import open_scene_file
 from scene_codec.codecs.volume_wavelet import encoder, syntax
-from scene_codec.codecs.volume_wavelet.config import VolumeWaveletSettings
 from scene_codec.codecs.volume_wavelet.decoder import VolumeReader, decode_volume
-from scene_codec.codecs.volume_wavelet.encoder import encode_volume
 from scene_codec.codecs.volume_wavelet.prediction_syntax import (
-    GAIN_ONE,
     GridOf,
-    GridPrediction,
-    Motion,
-    Prediction,
-    ValueScale,
     read_prediction,
-    write_prediction,
 )
-from scene_codec.codecs.volume_wavelet.reference_voxels import REACH, displacements, reference_numbers
-from scene_codec.errors import CorruptFileError, UnsupportedSceneError
+from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
-from scene_codec.volumes.frame_names import follows, frame_of, in_frame_order
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 from scene_codec.volumes.volume_files import save_volume
 from scene_codec.volumes.volume_source import VolumeFile
@@ -44,26 +31,6 @@ def sequence(tmp_path_factory):
     path = tmp_path_factory.mktemp("sequence") / "cloud.nscene"
     scene_codec.encode(frames, path, settings={"keyframes": 3}, device="cpu")
     return path, frames
-
-
-def sections_of(volume, previous=None, **changes):
-    changes = changes or {"psnr": 45.0}
-    coded = encode_volume(volume, VolumeWaveletSettings(**changes), Progress(), previous)
-    return {section.kind: section.payload for section in coded}
-
-
-def psnr(decoded, original):
-    difference = (decoded.values.astype(float) - original.values.astype(float))[original.active]
-    values = original.values[original.active].astype(float)
-    extent = np.ptp(values.reshape(len(values), -1), axis=0).max()
-    return 20 * np.log10(extent / np.sqrt((difference**2).mean()))
-
-
-def assert_same(first, second):
-    assert [grid.name for grid in first.grids] == [grid.name for grid in second.grids]
-    for one, other in zip(first.grids, second.grids, strict=True):
-        np.testing.assert_array_equal(one.values, other.values)
-        np.testing.assert_array_equal(one.active, other.active)
 
 
 def test_every_frame_keeps_the_promise(sequence):
@@ -256,164 +223,6 @@ def test_the_same_frames_give_the_same_bytes(sequence, tmp_path):
     assert again.read_bytes() == path.read_bytes()
 
 
-ONE = ValueScale(origin=0.0, unit=1.0)
-
-
-def still(gain=GAIN_ONE, **changes):
-    source = changes.pop("source", GridOf(previous=True, number=0))
-    gains = ((gain,) * (syntax.LEVELS + 1),)
-    fields = {"scales": (ONE,), "motion": None, "gains": gains, "topology": False} | changes
-    return GridPrediction(source=source, **fields)
-
-
-GAINS = still().gains[0]
-HOSTILE = {
-    "a later grid": Prediction(previous="", grids=(still(source=GridOf(previous=False, number=0)),)),
-    "no frame named": Prediction(previous="", grids=(still(),)),
-    "too few grids": Prediction(previous="a", grids=()),
-    "too few gains": Prediction(previous="a", grids=(still(gains=(GAINS[1:],)),)),
-    "gains of channels": Prediction(previous="a", grids=(still(gains=(GAINS, GAINS), scales=(ONE, ONE)),)),
-    "too few scales": Prediction(previous="a", grids=(still(scales=()),)),
-    "a unit of nothing": Prediction(previous="a", grids=(still(scales=(ValueScale(origin=0.0, unit=0.0),)),)),
-    "an infinite origin": Prediction(
-        previous="a", grids=(still(scales=(ValueScale(origin=float("inf"), unit=1.0),)),)
-    ),
-    "huge gains": Prediction(previous="a", grids=(still(10**9),)),
-    "not a number": Prediction(
-        previous="a",
-        grids=(still(motion=Motion(velocity=GridOf(previous=True, number=1), scale=float("nan"))),),
-    ),
-    "no velocity": Prediction(
-        previous="a", grids=(still(motion=Motion(velocity=GridOf(previous=True, number=0), scale=1.0)),)
-    ),
-    "no such grid": Prediction(previous="a", grids=(still(source=GridOf(previous=True, number=9)),)),
-    "other channels": Prediction(previous="a", grids=(still(source=GridOf(previous=True, number=1)),)),
-}
-
-
-@pytest.mark.parametrize("fault", HOSTILE)
-def test_hostile_predictions_are_refused(fault):
-    sections = sections_of(frame(1, moving=False)) | {syntax.PREDICTION: write_prediction(HOSTILE[fault])}
-    own = frame(0)
-    previous = VolumeObject("a", (own.grids[1], own.grids[0]))
-    with pytest.raises(CorruptFileError):
-        decode_volume(sections, Progress(), previous)
-
-
-@settings(max_examples=60, derandomize=True)
-@given(data=st.binary(max_size=60))
-def test_a_prediction_of_any_bytes_is_read_or_refused(data):
-    sections = sections_with(data)
-    try:
-        decode_volume(sections, Progress(), frame(0, moving=False))
-    except CorruptFileError:
-        return
-    read_prediction(data)
-
-
-def sections_with(data, known={}):  # noqa: B006 - encoded once for all examples
-    if not known:
-        known.update(sections_of(frame(1, moving=False)))
-    return known | {syntax.PREDICTION: data}
-
-
-def written(tmp_path, needs):
-    """A file of frames a, b, ... of which each needs the named one."""
-    own = sections_of(frame(1, moving=False))
-    records = []
-    for name, needed in needs.items():
-        sections = [Section(kind, data) for kind, data in own.items()]
-        if needed:
-            content = write_prediction(Prediction(previous=needed, grids=(still(gain=0),)))
-            sections.append(Section(syntax.PREDICTION, content))
-        records.append(ObjectRecord(name=name, sections=tuple(sections)))
-    path = tmp_path / "made.nscene"
-    path.write_bytes(serialise(SceneContent("volume-wavelet", syntax.PAYLOAD_VERSION, (), tuple(records))))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("needs", "whole"),
-    [
-        ({"a": "b", "b": ""}, ["b"]),
-        ({"a": "a"}, []),
-        ({"a": "missing", "b": "a", "c": ""}, ["c"]),
-        ({f"{n:03d}": f"{n - 1:03d}" if n else "" for n in range(70)}, [f"{n:03d}" for n in range(64)]),
-    ],
-)
-def test_frames_that_need_what_does_not_come_before_are_refused(tmp_path, needs, whole):
-    path = written(tmp_path, needs)
-    for name in needs:
-        if name in whole[:1] + whole[-1:]:
-            (item,) = scene_codec.decode(path, only=name, device="cpu")
-            assert item.name == name
-        elif name not in whole:
-            with pytest.raises(CorruptFileError):
-                list(scene_codec.decode(path, only=name, device="cpu"))
-
-
-@pytest.mark.parametrize("way", [(0, 0, 0), (2, -1, 3), (-16, 16, -16)])
-def test_moving_by_whole_voxels_is_taking_those_voxels(way):
-    moved = np.broadcast_to(np.float32(way), (6, 7, 8, 3))
-    grid = dataclasses.replace(frame(0, moving=False).grids[0], active=None, kind="level set")
-    (there,) = reference_numbers(grid, (ONE,), (2, 3, 4), (6, 7, 8), moved)
-    corner = tuple(own - step for own, step in zip((2, 3, 4), way, strict=True))
-    (expected,) = reference_numbers(grid, (ONE,), corner, (6, 7, 8), None)
-    np.testing.assert_array_equal(there, expected)
-
-
-def test_numbers_are_values_on_a_scale():
-    grid = VolumeGrid("a", np.full((3, 3, 3), 7.0, np.float32), background=(1.0,), kind="level set")
-    (numbers,) = reference_numbers(grid, (ValueScale(origin=1.0, unit=2.0),), (-1, 0, 0), (2, 3, 3), None)
-    np.testing.assert_array_equal(numbers[0], 0.0)
-    np.testing.assert_array_equal(numbers[1], 3.0)
-
-
-@pytest.mark.parametrize("scale", [1.0 / SPEED, 1e30, -1e30, 0.0])
-def test_nothing_comes_from_farther_than_the_reach(scale):
-    found = displacements(frame(0).grids[0], scale, (-5, 0, 3), SHAPE)
-    assert found.shape == (*SHAPE, 3)
-    assert np.abs(found).max() <= REACH
-    if scale == 1.0 / SPEED:
-        np.testing.assert_allclose(found.reshape(-1, 3).mean(axis=0), WAY, atol=0.2)
-
-
-def test_velocities_that_are_no_numbers_do_not_move():
-    grid = frame(0).grids[0]
-    values = grid.values.copy()
-    values[::2] = np.nan
-    values[1::2] = np.inf
-    found = displacements(dataclasses.replace(grid, values=values), 0.1, (0, 0, 0), SHAPE)
-    np.testing.assert_array_equal(found, 0.0)
-
-
-names = st.from_regex(r"[a-c_.]{0,3}[0-9]{0,4}", fullmatch=True)
-
-
-@given(names)
-def test_a_frame_is_its_prefix_and_its_number(name):
-    found = frame_of(name)
-    if found is None:
-        assert not name or not name[-1].isdigit()
-    else:
-        assert name.startswith(found[0])
-        assert int(name[len(found[0]) :]) == found[1]
-        assert not found[0] or not found[0][-1].isdigit()
-
-
-@given(st.lists(names, max_size=12))
-def test_order_of_frames_moves_nothing_but_frames(given_names):
-    ordered = in_frame_order(given_names, lambda name: name)
-    assert sorted(ordered) == sorted(given_names)
-    others = [name for name in given_names if frame_of(name) is None]
-    assert [name for name in ordered if frame_of(name) is None] == others
-    prefixes = {frame_of(name)[0] for name in given_names if frame_of(name)}
-    for prefix in prefixes:
-        numbers = [frame_of(name)[1] for name in ordered if frame_of(name) and frame_of(name)[0] == prefix]
-        assert numbers == sorted(numbers)
-    assert all(follows(name, name) is False for name in given_names)
-
-
 def test_inspect_says_what_a_grid_is_predicted_from(sequence):
     path, _ = sequence
     first, second, *_ = scene_codec.inspect(path).objects
@@ -481,11 +290,3 @@ def test_velocities_next_to_nothing_move_nothing(size):
     previous = decode_volume(sections_of(calm(0)), Progress(), name="calm_0")
     decoded = decode_volume(sections_of(calm(1), previous), Progress(), previous)
     assert psnr(decoded.grids[1], calm(1).grids[1]) >= 45.0
-
-
-def test_the_limit_of_frames_before_holds_for_whole_files_too(tmp_path):
-    path = written(tmp_path, {f"c_{n:03d}": f"c_{n - 1:03d}" if n else "" for n in range(66)})
-    failures = []
-    names = [item.name for item in scene_codec.decode(path, device="cpu", failures=failures)]
-    assert names[-1] == "c_063"
-    assert [failure.name for failure in failures] == ["c_064", "c_065"]

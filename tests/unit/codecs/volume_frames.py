@@ -3,6 +3,9 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from scene_codec.codecs.volume_wavelet.config import VolumeWaveletSettings
+from scene_codec.codecs.volume_wavelet.encoder import encode_volume
+from scene_codec.progress import Progress
 from scene_codec.volumes.volume import VolumeGrid, VolumeObject
 
 SHAPE = (24, 20, 28)
@@ -46,3 +49,23 @@ def frame(number, name="", dtype=np.float32, *, moving=True):
         heat = np.where(active, heat, 0).astype(values.dtype)
         grids = [flow, density, VolumeGrid("temperature", heat, active=active, kind="fog volume")]
     return VolumeObject(name or f"cloud_{number:04d}", tuple(grids), file_format="vdb")
+
+
+def sections_of(volume, previous=None, **changes):
+    changes = changes or {"psnr": 45.0}
+    coded = encode_volume(volume, VolumeWaveletSettings(**changes), Progress(), previous)
+    return {section.kind: section.payload for section in coded}
+
+
+def psnr(decoded, original):
+    difference = (decoded.values.astype(float) - original.values.astype(float))[original.active]
+    values = original.values[original.active].astype(float)
+    extent = np.ptp(values.reshape(len(values), -1), axis=0).max()
+    return 20 * np.log10(extent / np.sqrt((difference**2).mean()))
+
+
+def assert_same(first, second):
+    assert [grid.name for grid in first.grids] == [grid.name for grid in second.grids]
+    for one, other in zip(first.grids, second.grids, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+        np.testing.assert_array_equal(one.active, other.active)
