@@ -120,7 +120,18 @@ def _request_params(request: EncodeRequest, records: list[dict[str, Any]]) -> di
     return params
 
 
-class SCENE_CODEC_OT_encode_selected(JobOperator, bpy.types.Operator):
+class EncodeOperator(JobOperator):
+    """Mix-in for operators that encode: all end alike."""
+
+    def finish(self, context: bpy.types.Context, job: jobs.Job) -> None:
+        """Tell the sizes, and what could not be stored."""
+        remember_result(context, job)
+        self.report({"INFO"}, f"{job.title}: {encode_words(job.result)}")
+        if job.result["failures"]:
+            self.report({"WARNING"}, f"Not stored: {failure_words(job.result['failures'])}")
+
+
+class SCENE_CODEC_OT_encode_selected(EncodeOperator, bpy.types.Operator):
     """Store the selected objects in one small .nscene file"""
 
     bl_idname = "scene_codec.encode_selected"
@@ -160,13 +171,6 @@ class SCENE_CODEC_OT_encode_selected(JobOperator, bpy.types.Operator):
                 apply_modifiers=self.apply_modifiers,
             )
         )
-
-    def finish(self, context: bpy.types.Context, job: jobs.Job) -> None:
-        """Tell the sizes, and what could not be stored."""
-        remember_result(context, job)
-        self.report({"INFO"}, f"{job.title}: {encode_words(job.result)}")
-        if job.result["failures"]:
-            self.report({"WARNING"}, f"Not stored: {failure_words(job.result['failures'])}")
 
 
 def parse_settings(text: str) -> dict[str, Any]:

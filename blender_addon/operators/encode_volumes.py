@@ -5,16 +5,13 @@ from bpy.props import BoolProperty, StringProperty
 
 from .. import jobs
 from ..bridges.object_reader import reference_to
-from ..encode_report import encode_words, failure_words
 from ..output_files import PATH_OPTIONS, existing_folder, with_suffix
 from ..preferences import chosen_device
-from ..scene_properties import remember_result
 from ..volume_quality import VolumeQuality, codec_settings
-from .encode import EncodeRequest, parse_settings, start_encode
-from .job_operator import JobOperator
+from .encode import EncodeOperator, EncodeRequest, parse_settings, start_encode
 
 
-class SCENE_CODEC_OT_encode_volumes(VolumeQuality, JobOperator, bpy.types.Operator):
+class SCENE_CODEC_OT_encode_volumes(VolumeQuality, EncodeOperator, bpy.types.Operator):
     """Store the volumes of the selected objects, sequences and fluid caches too, in one small .nscene file"""
 
     bl_idname = "scene_codec.encode_volumes"
@@ -62,13 +59,6 @@ class SCENE_CODEC_OT_encode_volumes(VolumeQuality, JobOperator, bpy.types.Operat
                 apply_modifiers=self.apply_modifiers,
             )
         )
-
-    def finish(self, context: bpy.types.Context, job: jobs.Job) -> None:
-        """Tell the sizes, and what could not be stored."""
-        remember_result(context, job)
-        self.report({"INFO"}, f"{job.title}: {encode_words(job.result)}")
-        if job.result["failures"]:
-            self.report({"WARNING"}, f"Not stored: {failure_words(job.result['failures'])}")
 
 
 classes = (SCENE_CODEC_OT_encode_volumes,)
