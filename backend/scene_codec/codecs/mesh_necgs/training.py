@@ -9,8 +9,6 @@ latents --round--> decoder(round(weights)) --> grid --> distortion  \\
 
 from __future__ import annotations
 
-import hashlib
-import io
 import math
 import time
 from collections.abc import Sequence
@@ -20,10 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from scene_codec.bitstream import write_atomically
 from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
 from scene_codec.codecs.mesh_necgs.model import SetModel
 from scene_codec.codecs.mesh_necgs.supervision import Supervision
+from scene_codec.codecs.training_state import read_training_state, write_training_state
 from scene_codec.entropy.rate import laplace_bits
 from scene_codec.entropy.straight_through import round_straight_through
 from scene_codec.networks.surface_support import SurfaceSupport
@@ -101,7 +99,7 @@ class Trainer:
 
     def run(self, progress: Progress, checkpoint: Path | None = None) -> None:
         """Do all remaining steps. Raises `Cancelled`, leaving a checkpoint from which another run goes on."""
-        if checkpoint is not None and checkpoint.exists():
+        if checkpoint is not None:
             self._restore(checkpoint)
         saved = time.monotonic()
         try:
@@ -193,18 +191,13 @@ class Trainer:
             "order": self._order,
             "step": self._step,
         }
-        stream = io.BytesIO()
-        torch.save(state, stream)
-        content = stream.getvalue()
-        write_atomically(path, [hashlib.blake2b(content).digest(), content])
+        write_training_state(path, state)
 
     def _restore(self, path: Path) -> None:
-        """Go back to what `_save` wrote; a damaged file, as after a loss of power, is as good as none."""
-        raw = path.read_bytes()
-        content = raw[hashlib.blake2b().digest_size :]
-        if hashlib.blake2b(content).digest() != raw[: len(raw) - len(content)]:
+        """Go back to what `_save` wrote, if that is whole."""
+        state = read_training_state(path)
+        if state is None:
             return
-        state = torch.load(io.BytesIO(content), weights_only=True)
         self._model.load_state_dict(state["model"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._supervision.restore(state["supervision"])

@@ -1,0 +1,1 @@
+"""Radiance fields: cameras, posed images, rays, occupancy, volume rendering, foreign checkpoints."""
