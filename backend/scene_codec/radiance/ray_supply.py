@@ -72,8 +72,8 @@ class PictureRays:
         self.cameras = CameraSet([image.camera for image in images.images], domain.corner_width)
         if self.cameras.pixels > _MAX_PIXELS:
             raise InvalidRequestError(
-                f"The pictures have {self.cameras.pixels:,} pixels together, of {_MAX_PIXELS:,} that are kept "
-                "at most. Take fewer or smaller ones."
+                f"The pictures have {self.cameras.pixels:,} pixels together, of {_MAX_PIXELS:,} that are "
+                "kept at most. Take fewer or smaller ones."
             )
         colours: list[NDArray[np.uint8]] = []
         for index, image in enumerate(images.images):
@@ -85,15 +85,18 @@ class PictureRays:
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Rays, Tensor]:
         """Return random rays, and their colours (count, 3) in [0, 1]."""
-        pixel = torch.randint(self.cameras.pixels, (count,), generator=generator)
+        return self.at(torch.randint(self.cameras.pixels, (count,), generator=generator))
+
+    def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
+        """Return the rays of pixels (n,), counted through all pictures, row by row, and their colours (n, 3)."""
         return self.cameras.rays(pixel), self._colours[pixel].float() / 255.0
 
 
 def made_cameras(domain: SceneDomain, count: int = 120) -> tuple[Camera, ...]:
     """Return cameras from which a scene of a domain is usually seen, for when nobody knows the real ones.
 
-    Around an object: spread evenly over the part of a sphere above the ground, looking at its centre. In front
-    of a forward-facing scene: on a disc, looking straight ahead.
+    Around an object: spread evenly over the part of a sphere above the ground, looking at its centre. In
+    front of a forward-facing scene: on a disc, looking straight ahead.
     """
     if domain.ndc is not None:
         return tuple(_forward_camera(domain.ndc, index, count) for index in range(count))
@@ -130,7 +133,7 @@ def _on_sphere(index: int, count: int) -> tuple[float, float]:
 
 
 def _forward_camera(ndc: tuple[float, float], index: int, count: int) -> Camera:
-    """Return one of the cameras on a disc that look straight ahead, with the lens of a forward-facing scene."""
+    """Return one of the cameras on a disc that look straight ahead, as a forward-facing scene has them."""
     radius, angle = _FORWARD_SPREAD * math.sqrt((index + 0.5) / count), index * _GOLDEN_ANGLE
     pose = np.eye(4)
     pose[:2, 3] = radius * math.cos(angle), radius * math.sin(angle)
