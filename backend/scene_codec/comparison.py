@@ -125,8 +125,8 @@ def _load(original: Path, file: Path, object_name: str | None, device: str, prog
         return _Sides(load_volume(path), path, decoded, file, None, None, size, size)
     summary = api.inspect(file)
     codec = all_codecs().get(summary.codec)
-    if codec is not None and codec.info.content == "mesh":
-        raise _no_meshes(file)
+    if codec is not None and codec.info.content != "volume":
+        raise _no_meshes(file) if codec.info.content == "mesh" else _no_fields(file)
     path, entry = _partners(_candidates(original), original, summary, object_name)
     volume = load_volume(path)
     (decoded_item,) = api.decode(file, only=entry.name, device=device, progress=progress)
@@ -143,6 +143,13 @@ def _no_meshes(path: Path) -> InvalidRequestError:
     return InvalidRequestError(
         f"'{path}' holds meshes, and compare draws volumes. For meshes: scene-codec evaluate FILE.nscene "
         "--reference ORIGINALS"
+    )
+
+
+def _no_fields(path: Path) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"'{path}' holds radiance fields, and compare draws volumes. For radiance fields: scene-codec "
+        "evaluate FILE.nscene --images DATASET"
     )
 
 

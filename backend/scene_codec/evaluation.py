@@ -26,6 +26,7 @@ from scene_codec.geometry.object_names import unique_names
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.metrics.mesh_distance import DEFAULT_SAMPLES, MeshDistance, compare_meshes
 from scene_codec.progress import Progress
+from scene_codec.radiance.radiance_object import RadianceObject
 from scene_codec.reports import FileSummary, ObjectFailure
 from scene_codec.scaling.pool import Needs, open_pool
 
@@ -226,6 +227,11 @@ class _TimedDecoding:
             self.seconds += time.perf_counter() - started
             if item is None:
                 return
+            if isinstance(item, RadianceObject):
+                raise InvalidRequestError(
+                    f"'{self._file}' holds radiance fields, which are measured against pictures: give "
+                    "--images DATASET in place of --reference."
+                )
             if not isinstance(item, SceneObject):
                 raise InvalidRequestError(
                     f"'{self._file}' holds volumes; evaluate measures meshes. For volumes there is "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -14,15 +15,19 @@ from scene_codec.errors import CorruptFileError
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.object_inputs import IDENTITY
 from scene_codec.progress import Progress
+from scene_codec.radiance.radiance_object import RadianceObject
 from scene_codec.reports import ObjectFailure
 from scene_codec.volumes.array_storage import copied
 from scene_codec.volumes.frame_names import follows
 from scene_codec.volumes.volume import VolumeObject
 
+if TYPE_CHECKING:
+    from scene_codec.radiance.field import RadianceField
+
 MOST_FRAMES_BEFORE = 63
 """Frames that a frame may need; more are decoded for no file that this package writes."""
 
-Content = TriangleMesh | VolumeObject
+Content: TypeAlias = "TriangleMesh | VolumeObject | RadianceField"
 _Sections = Mapping[int, bytes]
 
 
@@ -70,7 +75,9 @@ def _item(entry: ObjectEntry, content: Content) -> SceneItem:
     transform = np.array(entry.transform or IDENTITY, dtype=np.float64).reshape(4, 4)
     if isinstance(content, VolumeObject):
         return replace(content, name=entry.name, transform=transform, host=entry.host)
-    return SceneObject(entry.name, content, transform, entry.host)
+    if isinstance(content, TriangleMesh):
+        return SceneObject(entry.name, content, transform, entry.host)
+    return RadianceObject(entry.name, content, transform, entry.host)
 
 
 class _Frames:

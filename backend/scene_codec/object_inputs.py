@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -21,7 +20,15 @@ from scene_codec.geometry.mesh_files import READABLE_SUFFIXES as MESH_SUFFIXES
 from scene_codec.geometry.mesh_files import load_scene_objects
 from scene_codec.geometry.object_names import unique_names
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
-from scene_codec.reports import ObjectFailure
+from scene_codec.radiance.checkpoint_source import (
+    CHECKPOINT_SUFFIXES,
+    CheckpointFile,
+    checkpoint_files,
+    checkpoints_below,
+    is_checkpoint_file,
+)
+from scene_codec.radiance.radiance_object import RadianceObject
+from scene_codec.reports import Content, ObjectFailure
 from scene_codec.volumes.frame_names import in_frame_order
 from scene_codec.volumes.volume import VolumeObject
 from scene_codec.volumes.volume_file_search import find_volume_files
@@ -33,40 +40,48 @@ IDENTITY = tuple(float(row == column) for row in range(4) for column in range(4)
 
 EncodeInput = EncodeItem | str | Path
 
+_IN_WORDS: dict[Content, str] = {
+    "mesh": "a mesh",
+    "volume": "a volume",
+    "radiance": "a trained radiance field",
+}
 
-def content_of(inputs: EncodeInput | Sequence[EncodeInput]) -> Literal["mesh", "volume"]:
-    """Return what there is to encode. Raises `InvalidRequestError` when it is both, or nothing known."""
+
+def content_of(inputs: EncodeInput | Sequence[EncodeInput]) -> Content:
+    """Return what there is to encode. Raises `InvalidRequestError` when it is of several sorts."""
     found = {_content_of_item(item): item for item in _as_list(inputs)}
     if len(found) > 1:
+        (first, one), (second, other) = sorted(
+            list(found.items())[:2], key=lambda pair: list(_IN_WORDS).index(pair[0])
+        )
         raise InvalidRequestError(
-            f"'{_called(found['mesh'])}' is a mesh and '{_called(found['volume'])}' a volume: a file holds "
-            "one or the other. Encode them into two files."
+            f"'{_called(one)}' is {_IN_WORDS[first]} and '{_called(other)}' {_IN_WORDS[second]}: a file "
+            "holds one or the other. Encode them into two files."
         )
     return next(iter(found), "mesh")
 
 
 def gather(
-    inputs: EncodeInput | Sequence[EncodeInput], content: Literal["mesh", "volume"], taken: Sequence[str]
+    inputs: EncodeInput | Sequence[EncodeInput], content: Content, taken: Sequence[str]
 ) -> tuple[list[EncodeItem], list[ObjectFailure]]:
     """Return all objects of files and folders under unique names, and what could not be used.
 
-    Meshes are loaded, volumes are opened when they are coded.
+    Meshes are loaded, volumes and trained fields are opened when they are coded.
 
     Raises `UnsupportedSceneError` with the reasons when nothing is left.
     """
     objects: list[EncodeItem] = []
-    failures = []
-    for item in _as_list(inputs):
-        if isinstance(item, EncodeItem):
-            objects.append(item)
-        elif content == "volume":
-            objects += [VolumeFile(volume_name(path), path) for path in find_volume_files([item])]
-        else:
-            for path in find_mesh_files([item]):
-                try:
-                    objects += load_scene_objects(path)
-                except UnsupportedSceneError as problem:
-                    failures.append(ObjectFailure(name=path.name, reason=str(problem)))
+    failures: list[ObjectFailure] = []
+    if content == "radiance":
+        objects = _trained_fields(_as_list(inputs))
+    else:
+        for item in _as_list(inputs):
+            if isinstance(item, EncodeItem):
+                objects.append(item)
+            elif content == "volume":
+                objects += [VolumeFile(volume_name(path), path) for path in find_volume_files([item])]
+            else:
+                objects += _loaded_meshes(item, failures)
     if content == "volume" and not any(isinstance(item, EncodeItem) for item in _as_list(inputs)):
         # The shell lists frame 10 before frame 9; objects come in the order in which they were given.
         objects = _told_apart(in_frame_order(objects, _place_and_name))
@@ -86,6 +101,23 @@ def gather(
         reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
         raise UnsupportedSceneError(f"There is nothing to encode. {reasons}".rstrip())
     return placed, failures
+
+
+def _loaded_meshes(path: str | Path, failures: list[ObjectFailure]) -> list[SceneObject]:
+    """Return the meshes of a file or folder; what cannot be read goes to `failures`."""
+    meshes = []
+    for file in find_mesh_files([path]):
+        try:
+            meshes += load_scene_objects(file)
+        except UnsupportedSceneError as problem:
+            failures.append(ObjectFailure(name=file.name, reason=str(problem)))
+    return meshes
+
+
+def _trained_fields(inputs: list[EncodeInput]) -> list[EncodeItem]:
+    """Return given objects as they are, and the fields of all files together: some take two."""
+    objects: list[EncodeItem] = [item for item in inputs if isinstance(item, EncodeItem)]
+    return objects + checkpoint_files(item for item in inputs if not isinstance(item, EncodeItem))
 
 
 def _place_and_name(item: EncodeItem) -> str:
@@ -120,29 +152,43 @@ def _called(item: EncodeInput) -> str:
     return item.name if isinstance(item, EncodeItem) else str(item)
 
 
-def _content_of_item(item: EncodeInput) -> Literal["mesh", "volume"]:
+def _content_of_item(item: EncodeInput) -> Content:
     """Return what one input is; a folder is what the first known file in it is."""
     if isinstance(item, EncodeItem):
-        return "mesh" if isinstance(item, SceneObject) else "volume"
+        return _content_of_object(item)
     path = Path(item)
     if not path.is_dir():
-        return "volume" if volume_suffix(path) else "mesh"
-    files = find_files([path], (*MESH_SUFFIXES, *VOLUME_SUFFIXES), "mesh or volume")
-    meshes = [file for file in files if not volume_suffix(file)]
-    # Pictures beside meshes are their textures.
-    volumes = [file for file in files if volume_suffix(file) not in ("", ".tif", ".tiff")]
-    if meshes and volumes:
+        return "radiance" if is_checkpoint_file(path) else "volume" if volume_suffix(path) else "mesh"
+    suffixes = (*MESH_SUFFIXES, *VOLUME_SUFFIXES, *CHECKPOINT_SUFFIXES)
+    files = find_files([path], tuple(dict.fromkeys(suffixes)), "mesh, volume or checkpoint")
+    trained = checkpoints_below(path) if any(is_checkpoint_file(file) for file in files) else []
+    others = [file for file in files if not is_checkpoint_file(file)]
+    found: dict[Content, list[Path]] = {
+        "mesh": [file for file in others if not volume_suffix(file)],
+        # Pictures beside meshes are their textures.
+        "volume": [file for file in others if volume_suffix(file) not in ("", ".tif", ".tiff")],
+        "radiance": trained,
+    }
+    there = [(content, some[0]) for content, some in found.items() if some]
+    if len(there) > 1:
+        (first, one), (second, other) = there[:2]
         raise InvalidRequestError(
-            f"The folder '{path}' holds meshes ('{meshes[0].name}') and volumes ('{volumes[0].name}'), and a "
-            "file one or the other. Name the files, or the codec."
+            f"The folder '{path}' holds {_IN_WORDS[first]} ('{one.name}') and {_IN_WORDS[second]} "
+            f"('{other.name}'), and a file one or the other. Name the files, or the codec."
         )
-    return "mesh" if meshes else "volume"
+    return there[0][0] if there else "volume"
 
 
-def _fault_of_object(item: EncodeItem, content: Literal["mesh", "volume"]) -> str | None:
+def _content_of_object(item: EncodeItem) -> Content:
+    if isinstance(item, SceneObject):
+        return "mesh"
+    return "volume" if isinstance(item, VolumeObject | VolumeFile) else "radiance"
+
+
+def _fault_of_object(item: EncodeItem, content: Content) -> str | None:
     """Return why an object cannot be put into a file, whatever its geometry, or None."""
-    if isinstance(item, SceneObject) != (content == "mesh"):
-        return f"it is no {content}, which is all that this file holds"
+    if _content_of_object(item) != content:
+        return f"it is not {_IN_WORDS[content]}, which is all that this file holds"
     name_bytes = len(item.name.encode("utf-8", "surrogatepass"))
     if name_bytes > MAX_NAME_BYTES or not _is_unicode(item.name):
         return f"its name has {name_bytes} bytes, of {MAX_NAME_BYTES} at most, or is no valid Unicode"
@@ -172,15 +218,19 @@ def _is_unicode(text: str) -> bool:
 
 
 def _content_key(item: EncodeItem) -> bytes:
-    """Return the same bytes for the same geometry, and for the same file of a volume.
+    """Return the same bytes for the same geometry, and for the same files of a volume or field.
 
-    Volumes in memory are never taken for copies of each other: comparing them would take too long.
+    Volumes and fields in memory are never taken for copies of each other: comparing them would take too long.
     """
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(item, VolumeFile):
         digest.update(b"file" + os.fsencode(item.path.resolve()))
         return digest.digest()
-    if isinstance(item, VolumeObject):
+    if isinstance(item, CheckpointFile):
+        for path in item.paths:
+            digest.update(b"file" + os.fsencode(path.resolve()))
+        return digest.digest()
+    if isinstance(item, VolumeObject | RadianceObject):
         digest.update(b"name" + item.name.encode("utf-8"))
         return digest.digest()
     for array in (item.mesh.vertices, item.mesh.faces):

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
+Content = Literal["mesh", "volume", "radiance"]
+"""What a file holds, all its objects alike."""
+
 
 class ObjectFailure(msgspec.Struct, frozen=True, kw_only=True):
     """An input that could not be used, with the reason in words."""
@@ -18,9 +21,11 @@ class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
     """One object of the written file.
 
     bytes : the object's own bytes in the file, its header record included
-    vertices, faces : of a mesh; 0 for a volume
-    grids, voxels : of a volume, voxels of all its grids together; 0 for a mesh
-    binary_bytes : uncompressed: 12 bytes a vertex and 12 a face of a mesh, all values of a volume
+    vertices, faces : of a mesh; 0 for others
+    grids, voxels : of a volume, voxels of all its grids together; 0 for others
+    parameters : of a radiance field, numbers that were trained; 0 for others
+    binary_bytes : uncompressed: 12 bytes a vertex and 12 a face of a mesh, all values of a volume, 4 bytes a
+        parameter
     source_bytes : size of the input file, 0 when it did not come from a file
     """
 
@@ -32,6 +37,7 @@ class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
     source_bytes: int
     grids: int = 0
     voxels: int = 0
+    parameters: int = 0
 
 
 class EncodeReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +108,7 @@ class CodecInfo(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    content: Literal["mesh", "volume"]
+    content: Content
     summary: str
     default_preset: str
     presets: dict[str, str]

@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 Settings = TypeVar("Settings")
 Record = TypeVar("Record")
 Device = Literal["auto", "cpu", "cuda"]
+Split = Literal["train", "val", "test", "all"]
 FileFormat = Literal["ply", "obj", "glb", "stl", "vdb", "npy", "npz", "nrrd", "nii", "nii.gz", "tif", "raw"]
 
 Inputs = Annotated[tuple[str, ...], arg(metavar="INPUT...")]
@@ -24,8 +25,8 @@ class EncodeArguments(Generic[Settings]):
     """What `encode` takes."""
 
     inputs: Positional[Inputs]
-    """Files of meshes (OBJ, PLY, STL, GLB, glTF, OFF) or of volumes (VDB, NRRD, NIfTI, TIFF, npy, npz, raw),
-    folders, and patterns such as 'parts/*.stl'."""
+    """Files of meshes (OBJ, PLY, STL, GLB, glTF, OFF), of volumes (VDB, NRRD, NIfTI, TIFF, npy, npz, raw) or
+    of trained radiance fields (tar, ckpt, pairs of npy), folders, and patterns such as 'parts/*.stl'."""
 
     output: OutputPath
     """The .nscene file to write; an older one of that name is replaced when all is done."""
@@ -54,7 +55,7 @@ class AddArguments:
     """The file that gets more objects."""
 
     inputs: Positional[Inputs]
-    """Mesh files, folders and patterns to add."""
+    """Files, folders and patterns to add, of what the file holds."""
 
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")] = None
     """Write to this file and leave FILE.nscene as it is; without it FILE.nscene is replaced."""
@@ -80,7 +81,15 @@ class DecodeArguments:
     """Decode this object alone; may be given several times."""
 
     format: FileFormat | None = None
-    """Format of the files: by default ply for meshes, and for volumes the format they came from."""
+    """Format of the files: by default ply for meshes, and for volumes the format they came from. Of a
+    radiance field, a format of meshes gets the surface of the density (ply by default), one of volumes the
+    density itself."""
+
+    resolution: int | None = None
+    """Of a radiance field: cells along the longest side, 256 by default."""
+
+    threshold: float | None = None
+    """Of a radiance field: density of the surface, 50 in a scene of the usual size by default."""
 
     overwrite: bool = False
     """Replace files of the same names that are there already."""
@@ -110,14 +119,30 @@ class EvaluateArguments:
     file: Positional[SceneFile]
     """The file to measure."""
 
-    reference: Annotated[tuple[Path, ...], arg(metavar="PATH...")]
-    """The originals: a folder, or mesh files."""
+    reference: Annotated[tuple[Path, ...], arg(metavar="PATH...")] = ()
+    """The originals of meshes: a folder, or mesh files."""
+
+    images: Annotated[Path | None, arg(metavar="DATASET")] = None
+    """Pictures with cameras to measure a radiance field against: a folder in the layout of NeRF's synthetic
+    scenes, of LLFF or of instant-ngp, or a transforms.json."""
+
+    split: Split = "test"
+    """Which views of the pictures."""
+
+    every: Annotated[int, arg(metavar="N")] = 1
+    """Take each N-th of the views, from the first."""
+
+    size: Annotated[str | None, arg(metavar="WxH")] = None
+    """Size of the views, to which the pictures are averaged down; by default that of the pictures."""
+
+    only: Annotated[str | None, arg(metavar="NAME")] = None
+    """Which radiance field, where the file holds several."""
 
     json: Annotated[Path | None, arg(metavar="OUT")] = None
     """Write the full report to this file as JSON; '-' stands for stdout, without the table."""
 
     samples: int = 100_000
-    """Points sampled on each surface."""
+    """Points sampled on each surface of meshes."""
 
     seed: int = 0
     """Start of the random draws of the samples."""

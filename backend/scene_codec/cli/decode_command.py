@@ -10,9 +10,9 @@ import msgspec
 
 from scene_codec import api
 from scene_codec.cli.arguments import DecodeArguments, parse
+from scene_codec.cli.density_files import DEFAULT_FORMAT, write_density
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.interrupt import cancel_on_interrupt
-from scene_codec.cli.object_files import object_file_names
 from scene_codec.cli.terminal import (
     messages,
     print_failures,
@@ -22,12 +22,14 @@ from scene_codec.cli.terminal import (
     shown,
     size,
 )
-from scene_codec.codecs.contract import SceneItem
 from scene_codec.codecs.registry import all_codecs
-from scene_codec.errors import Cancelled, CorruptFileError, InvalidRequestError
+from scene_codec.errors import Cancelled, CorruptFileError, InvalidRequestError, UnsupportedSceneError
+from scene_codec.file_names import object_file_names
 from scene_codec.geometry.mesh_files import WRITABLE_SUFFIXES, save_scene_object
+from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.progress import Progress
-from scene_codec.reports import FileSummary, ObjectFailure
+from scene_codec.radiance.radiance_object import RadianceObject
+from scene_codec.reports import Content, FileSummary, ObjectFailure
 from scene_codec.volumes.volume import VolumeObject
 from scene_codec.volumes.volume_files import save_volume, volume_path, volume_suffix
 
@@ -35,15 +37,24 @@ HELP = """Turn a .nscene file back into meshes or volumes: one file per object, 
 
 A name that is no valid file name is changed, and the table shows to what.
 
+Of a radiance field, the surface of its density is written as a mesh, or the density as a volume; pictures
+of it are taken by `scene-codec render`. A forward-facing scene ends at a depth of 100; its mesh lies in the
+world, its volume in the normalised device coordinates that the field lives in.
+
 Examples:
   scene-codec decode scene.nscene -o meshes/
   scene-codec decode scene.nscene -o meshes/ --only Statue --format glb
   scene-codec decode smoke.nscene -o volumes/
+  scene-codec decode lego.nscene -o meshes/ --resolution 400
+  scene-codec decode lego.nscene -o volumes/ --format vdb
 """
 
 
 class WrittenObject(msgspec.Struct, frozen=True, kw_only=True):
-    """One decoded object and where it was written; vertices and faces of a mesh, voxels of a volume."""
+    """One decoded object and where it was written; vertices and faces of a mesh, voxels of a volume.
+
+    A radiance field has those of the mesh or volume that was made of it.
+    """
 
     name: str
     file: str
@@ -65,7 +76,8 @@ class DecodeReport(msgspec.Struct, frozen=True, kw_only=True):
 def decode(arguments: list[str]) -> int:
     """Run `decode` and return the exit status."""
     options = parse(DecodeArguments, "decode", HELP, arguments)
-    files = _wanted_files(api.inspect(options.file), options)
+    summary = api.inspect(options.file)
+    files = _wanted_files(summary, options)
     folder = _make_folder(options.output)
     if not options.overwrite:
         _refuse_to_overwrite(folder, files)
@@ -73,17 +85,25 @@ def decode(arguments: list[str]) -> int:
     failures: list[ObjectFailure] = []
     with cancel_on_interrupt() as token, progress_bar() as callback:
         progress = Progress(callback, token)
+        fields = _content_of(summary) == "radiance"
         objects = api.decode(
             options.file,
             only=options.only or None,
             device=options.device,
-            progress=progress,
+            # Fields are decoded in no time; the fraction done is that of the meshes made of them.
+            progress=Progress(None, token) if fields else progress,
             failures=failures,
         )
         try:
             # One mesh at a time: a set of thousands never lies in memory as a whole.
             for item in objects:
-                written.append(_write(item, folder / files[item.name], overwrite=options.overwrite))
+                path = folder / files[item.name]
+                if isinstance(item, RadianceObject):
+                    done_before = (len(written) + len(failures)) / len(files)
+                    part = progress.part(done_before, done_before + 1 / len(files), item.name)
+                    _write_field(item, path, options, part, written, failures)
+                else:
+                    written.append(_write(item, path, overwrite=options.overwrite))
         except Cancelled as stop:
             done = f"{len(written)} of {len(files)} objects"
             raise Cancelled(f"Stopped after {done}; those written to '{folder}' are whole.") from stop
@@ -97,7 +117,7 @@ def decode(arguments: list[str]) -> int:
     return LEFT_OUT if failures else OK
 
 
-def _write(item: SceneItem, path: Path, *, overwrite: bool) -> WrittenObject:
+def _write(item: SceneObject | VolumeObject, path: Path, *, overwrite: bool) -> WrittenObject:
     """Write one object and return what was written."""
     if isinstance(item, VolumeObject):
         return _write_volume(item, path, overwrite=overwrite)
@@ -110,6 +130,38 @@ def _write(item: SceneItem, path: Path, *, overwrite: bool) -> WrittenObject:
         voxels=0,
         bytes=path.stat().st_size,
     )
+
+
+def _write_field(
+    item: RadianceObject,
+    path: Path,
+    options: DecodeArguments,
+    progress: Progress,
+    written: list[WrittenObject],
+    failures: list[ObjectFailure],
+) -> None:
+    """Write a mesh or a volume of a field, and note it; a field without a surface is a failure."""
+    try:
+        vertices, faces, voxels = write_density(item, path, options.resolution, options.threshold, progress)
+    except UnsupportedSceneError as problem:
+        failures.append(ObjectFailure(name=item.name, reason=str(problem)))
+        return
+    written.append(
+        WrittenObject(
+            name=item.name,
+            file=path.name,
+            vertices=vertices,
+            faces=faces,
+            voxels=voxels,
+            bytes=path.stat().st_size,
+        )
+    )
+
+
+def _content_of(summary: FileSummary) -> Content:
+    """Return what a file holds; a file of an unknown codec is refused when it is decoded."""
+    codec = all_codecs().get(summary.codec)
+    return codec.info.content if codec else "mesh"
 
 
 def _write_volume(item: VolumeObject, path: Path, *, overwrite: bool) -> WrittenObject:
@@ -133,10 +185,13 @@ def _write_volume(item: VolumeObject, path: Path, *, overwrite: bool) -> Written
 def _wanted_files(summary: FileSummary, options: DecodeArguments) -> dict[str, str]:
     """Return the file name of each object to decode. Raises `InvalidRequestError` for an unknown name."""
     names = [item.name for item in summary.objects]
-    codec = all_codecs().get(summary.codec)
-    content = codec.info.content if codec else "mesh"
-    suffix = options.format or ("ply" if content == "mesh" else "")
-    if suffix and (f".{suffix}" in WRITABLE_SUFFIXES) != (content == "mesh"):
+    content = _content_of(summary)
+    suffix = options.format or {"mesh": "ply", "volume": "", "radiance": DEFAULT_FORMAT}[content]
+    if content != "radiance" and (options.resolution, options.threshold) != (None, None):
+        raise InvalidRequestError(
+            f"'{options.file}' holds {content} objects; --resolution and --threshold are for radiance fields."
+        )
+    if content != "radiance" and suffix and (f".{suffix}" in WRITABLE_SUFFIXES) != (content == "mesh"):
         raise InvalidRequestError(f"'{options.file}' holds {content} objects, which {suffix} cannot hold.")
     files = dict(zip(names, object_file_names(names, suffix), strict=True))
     missing = [name for name in options.only if name not in files]

@@ -23,7 +23,10 @@ MODULES = {"libigl": "igl", "pillow": "PIL", "pymcubes": "mcubes", "pynrrd": "nr
 OPTIONAL = {
     "DracoPy": ("DracoPy", "baselines"),
     "fast-simplification": ("fast_simplification", "baselines"),
+    "av": ("av", "video"),
 }
+PURPOSES = {"baselines": "for the comparison scripts", "video": "for films of radiance fields"}
+"""What each extra is for."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,10 +88,10 @@ def _package_check(name: str) -> Check:
 
 
 def _optional_check(name: str, module: str, extra: str) -> Check:
-    """Look for a package that only some scripts need."""
+    """Look for a package that only few things need."""
     if importlib.util.find_spec(module) is not None:
         return Check(name=name, found=_version(name), ok=True)
-    advice = f"only for the comparison scripts: pip install 'scene-codec[{extra}]'"
+    advice = f"only {PURPOSES[extra]}: pip install 'scene-codec[{extra}]'"
     return Check(name=name, found="not installed (optional)", ok=True, advice=advice)
 
 

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import msgspec
 import tyro
@@ -32,25 +32,29 @@ from scene_codec.codecs.registry import DEFAULT_CODECS, codec_named
 from scene_codec.errors import InvalidRequestError
 from scene_codec.object_inputs import content_of
 from scene_codec.progress import Progress
-from scene_codec.reports import EncodedObject, EncodeReport
+from scene_codec.radiance.checkpoint_source import is_checkpoint_file
+from scene_codec.reports import Content, EncodedObject, EncodeReport
 from scene_codec.volumes.volume_files import volume_suffix
 
 ROWS_SHOWN = 60
 MESH_COLUMNS = ("object", "vertices", "faces", "as plain binary", "own bytes")
+FIELD_COLUMNS = ("object", "parameters", "", "as plain binary", "own bytes")
 VOLUME_COLUMNS = ("object", "grids", "voxels", "as plain binary", "own bytes")
 
-ENCODE_HELP = """Turn meshes or volumes into one small .nscene file.
+ENCODE_HELP = """Turn meshes, volumes or trained radiance fields into one small .nscene file.
 
-The settings below are those of the codec for meshes; name a volume, or --codec, beside --help to see others.
+The settings below are those of the codec for meshes; name another input, or --codec, beside --help to see
+others. Of a radiance field whose networks are two files, one is enough.
 
 Examples:
   scene-codec encode statue.obj -o statue.nscene
   scene-codec encode bodies/ props/*.glb -o scene.nscene
   scene-codec encode bodies/ -o bodies.nscene --preset paper --resolution 64
   scene-codec encode smoke.vdb head.nii.gz -o volumes.nscene
+  scene-codec encode logs/lego/200000.tar -o lego.nscene
 """
 
-ADD_HELP = """Add meshes to a .nscene file. The objects that are there keep their bytes.
+ADD_HELP = """Add objects to a .nscene file. The objects that are there keep their bytes.
 
 Examples:
   scene-codec add bodies.nscene new_body.obj
@@ -90,11 +94,13 @@ def encode(arguments: list[str]) -> int:
     return _finish(report, _show_encoded, as_json=options.json)
 
 
-def _content_in(words: list[str]) -> Literal["mesh", "volume"]:
+def _content_in(words: list[str]) -> Content:
     """Return what the inputs among the words of a command line are, as far as one can see before parsing."""
-    for word in words:
-        if word.startswith("-"):
-            continue
+    names = [word for word in words if not word.startswith("-")]
+    # First: a data set beside a trained field may be taken for a volume.
+    if any(is_checkpoint_file(Path(name)) for name in names):
+        return "radiance"
+    for word in names:
         if volume_suffix(Path(word)):
             return "volume"
         if Path(word).is_dir():
@@ -179,11 +185,15 @@ def _show_added(report: EncodeReport) -> None:
 
 def _object_columns(report: EncodeReport) -> tuple[str, ...]:
     """Return the heads of the columns that `_object_rows` fills."""
+    if any(item.parameters for item in report.objects):
+        return FIELD_COLUMNS
     return VOLUME_COLUMNS if any(item.grids for item in report.objects) else MESH_COLUMNS
 
 
 def _counts(item: EncodedObject) -> tuple[str, str]:
     """Return how large an object was before."""
+    if item.parameters:
+        return f"{item.parameters:,}", ""
     if item.grids:
         return f"{item.grids:,}", f"{item.voxels:,}"
     return f"{item.vertices:,}", f"{item.faces:,}"

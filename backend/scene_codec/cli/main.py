@@ -25,13 +25,17 @@ class Command:
 
 
 COMMANDS = {
-    "encode": Command("encode_command", "encode", "turn meshes or volumes into one .nscene file"),
+    "encode": Command(
+        "encode_command", "encode", "turn meshes, volumes or radiance fields into one .nscene file"
+    ),
     "decode": Command("decode_command", "decode", "turn a .nscene file back into meshes or volumes"),
     "add": Command("encode_command", "add", "add objects to a .nscene file"),
     "inspect": Command("report_commands", "inspect", "show what is in a file, section by section"),
-    "evaluate": Command("report_commands", "evaluate", "measure a file against the originals"),
+    "render": Command("render_command", "render_command", "take pictures of a radiance field"),
+    "evaluate": Command("evaluate_command", "evaluate", "measure a file against the originals, or pictures"),
     "compare": Command("compare_command", "compare", "draw slices of a volume before and after"),
     "train-volume": Command("train_volume", "train_volume", "train a volume-vae model on your own volumes"),
+    "train-nerf": Command("train_nerf", "train_nerf", "train a NeRF on pictures of a scene"),
     "list-codecs": Command("report_commands", "list_codecs", "list the codecs and their presets"),
     "doctor": Command("doctor", "doctor", "check what is installed and which device is used"),
 }
@@ -40,6 +44,7 @@ EXAMPLES = """Examples:
   scene-codec encode bodies/ hat.glb -o scene.nscene
   scene-codec inspect scene.nscene
   scene-codec decode scene.nscene -o meshes/ --format glb
+  scene-codec render lego.nscene --cameras transforms_test.json -o views/
   scene-codec evaluate scene.nscene --reference bodies/ --json figures.json
 
 Every command takes --json for scripts and --help for its flags and examples.
@@ -71,7 +76,7 @@ def print_help() -> None:
     lines = [
         "usage: scene-codec COMMAND ...",
         "",
-        "Neural Scene Codec: meshes and volumes in small files.",
+        "Neural Scene Codec: meshes, volumes and radiance fields in small files.",
         "",
         "Commands:",
     ]

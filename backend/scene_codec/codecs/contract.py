@@ -14,12 +14,16 @@ from scene_codec.bitstream import Section
 from scene_codec.devices import resolve_device
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.progress import Progress
+from scene_codec.radiance.checkpoint_source import CheckpointFile
+from scene_codec.radiance.radiance_object import RadianceObject
 from scene_codec.reports import CodecInfo, Details, ObjectFailure
 from scene_codec.volumes.volume import VolumeObject
 from scene_codec.volumes.volume_source import VolumeFile
 
 if TYPE_CHECKING:
     import torch
+
+    from scene_codec.radiance.field import RadianceField
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,11 @@ class JobContext:
         return resolve_device(self.device_name)
 
 
-SceneItem = SceneObject | VolumeObject
-"""What a file holds: meshes or volumes, each with its name, place and host data."""
+SceneItem = SceneObject | VolumeObject | RadianceObject
+"""What a file holds: meshes, volumes or radiance fields, each with its name, place and host data."""
 
-EncodeItem = SceneItem | VolumeFile
-"""What is given to a codec: a long sequence of volumes comes as files, each opened when its turn comes."""
+EncodeItem = SceneItem | VolumeFile | CheckpointFile
+"""What is given to a codec: volumes and trained fields come as files, each opened when its turn comes."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,21 @@ class ContentSize:
     faces: int = 0
     grids: int = 0
     voxels: int = 0
+    parameters: int = 0
+
+    @staticmethod
+    def of_parameters(parameters: int, source_bytes: int) -> ContentSize:
+        """Return the size of a radiance field of so many trained numbers, as float32."""
+        return ContentSize(4 * parameters, source_bytes, parameters=parameters)
 
     @staticmethod
     def of(item: SceneItem) -> ContentSize:
-        """Return the size of an object."""
+        """Return the size of an object; of a radiance field its codec alone knows the parameters."""
         if isinstance(item, SceneObject):
             mesh = item.mesh
             return ContentSize(mesh.binary_bytes, item.source_bytes, len(mesh.vertices), len(mesh.faces))
+        if isinstance(item, RadianceObject):
+            return ContentSize.of_parameters(0, item.source_bytes)
         return ContentSize(
             binary_bytes=sum(grid.values.nbytes for grid in item.grids),
             source_bytes=item.source_bytes,
@@ -94,8 +106,10 @@ class CodedSet:
 class ObjectDecoder(Protocol):
     """Decodes the objects of one file, any one without the others."""
 
-    def decode(self, sections: Mapping[int, bytes], progress: Progress) -> TriangleMesh | VolumeObject:
-        """Return an object's mesh in scene units, or its volume, whose name, place and host data are open.
+    def decode(
+        self, sections: Mapping[int, bytes], progress: Progress
+    ) -> TriangleMesh | VolumeObject | RadianceField:
+        """Return an object's mesh in scene units, its field, or its volume, whose name and place are open.
 
         Raises `CorruptFileError`, `Cancelled`.
         """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from scene_codec.codecs.contract import Codec
 
 
-DEFAULT_CODECS = {"mesh": "mesh-necgs", "volume": "volume-wavelet"}
+DEFAULT_CODECS = {"mesh": "mesh-necgs", "volume": "volume-wavelet", "radiance": "nerf-pruned"}
 """The codec of each content when nobody chose one."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -49,22 +49,6 @@ class RadianceField(Protocol):
 
     def density(self, positions: Tensor) -> Tensor:
         """Return the density (n,), not negative, at positions (n, 3) in the field's space."""
-
-
-@dataclass(frozen=True, eq=False)
-class RadianceObject:
-    """One named radiance field and where it stands.
-
-    transform : (4, 4) float64, object to world, column vectors
-    host : opaque bytes (at most 64 KiB) that the host application needs to put the field back
-    source_bytes : size of the files the field came from; 0 if unknown
-    """
-
-    name: str
-    field: RadianceField
-    transform: NDArray[np.float64] = field(default_factory=lambda: np.eye(4))
-    host: bytes = b""
-    source_bytes: int = 0
 
 
 @dataclass(frozen=True, eq=False)

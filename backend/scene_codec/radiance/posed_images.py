@@ -27,17 +27,20 @@ def load_posed_images(
     return _load(path, ViewRequest(split=split, size=size, pictures_needed=True))
 
 
-def load_cameras(path: Path, *, size: tuple[int, int] | None = None) -> PosedImageSet:
-    """Return all cameras of a data set, whether their pictures are there or not.
+def load_cameras(path: Path, *, split: Split = "all", size: tuple[int, int] | None = None) -> PosedImageSet:
+    """Return cameras of a data set, all by default, whether their pictures are there or not.
 
-    path : as for `load_posed_images`; a JSON file with one frame and the keys `w` and `h` is one camera
+    path : as for `load_posed_images`, or `poses_bounds.npy` itself; a JSON file with one
+        frame and the keys `w` and `h` is one camera
     size : (width, height) that cameras get; by default that of the pictures, or what the file says
     """
-    return _load(path, ViewRequest(split="all", size=size, pictures_needed=False))
+    return _load(path, ViewRequest(split=split, size=size, pictures_needed=False))
 
 
 def _load(path: Path, request: ViewRequest) -> PosedImageSet:
     """Read the layout that is there."""
+    if path.name == POSES_FILE and path.is_file():
+        return load_llff(path.absolute().parent, request)
     if path.is_file():
         return load_transforms(path, request)
     if not path.is_dir():

@@ -13,6 +13,7 @@ import scene_codec
 from scene_codec.environment import describe_environment
 from scene_codec.errors import CorruptFileError, InvalidRequestError, UnsupportedSceneError
 from scene_codec.progress import Progress
+from scene_codec.radiance.radiance_object import RadianceObject
 from scene_codec.reports import ObjectFailure
 from scene_codec.service import protocol
 from scene_codec.service.methods import JobMethod, MethodTable, QuickMethod
@@ -68,6 +69,12 @@ def decode(params: DecodeParams, progress: Progress) -> object:
     )
     objects = []
     for index, item in enumerate(decoded):
+        if isinstance(item, RadianceObject):
+            raise UnsupportedSceneError(
+                f"{params.file} holds radiance fields, which cannot be brought into the host's scene as "
+                "objects. `scene-codec render` takes pictures of them, and `scene-codec decode` makes meshes "
+                "or volumes, which can be imported."
+            )
         target = folder
         if isinstance(item, VolumeObject):
             if not volume_folder:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from scene_codec.bitstream import Section
 from scene_codec.codecs.contract import CodedObject, CodedSet, ContentSize, EncodeItem
 from scene_codec.errors import UnsupportedSceneError
-from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.progress import Progress
 from scene_codec.reports import ObjectFailure
 from scene_codec.volumes.volume import VolumeObject
-from scene_codec.volumes.volume_source import opened
+from scene_codec.volumes.volume_source import VolumeFile, opened
 
 EncodeVolume = Callable[[VolumeObject, Progress], tuple[Section, ...]]
 
@@ -26,7 +25,7 @@ def code_each(
     coded: list[CodedObject] = []
     failures: list[ObjectFailure] = []
     for index, item in enumerate(objects):
-        assert not isinstance(item, SceneObject)
+        assert isinstance(item, VolumeObject | VolumeFile)
         part = progress.part(index / len(objects), (index + 1) / len(objects), item.name)
         try:
             volume = opened(item)

@@ -1,4 +1,4 @@
-"""File names for decoded objects: the object's own name, made safe for every operating system.
+"""File names for objects and views: their own names, made safe for every operating system.
 
 Names come out of a file that anybody may have written. Whatever they hold, the result is a plain file name:
 no folder, no reserved word, no control character, not too long, and different for every object.

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scene_codec.cli.object_files import MAX_NAME_BYTES, object_file_names, safe_file_stem
+from scene_codec.file_names import MAX_NAME_BYTES, object_file_names, safe_file_stem
 
 HOSTILE = st.text(alphabet=st.sampled_from('./\\:*?"<>| \0\n\u202eaA.-~é'), max_size=40)
 ANY_NAME = st.one_of(st.text(max_size=300), HOSTILE)
