@@ -21,7 +21,7 @@ def write_training_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_training_state(path: Path) -> dict[str, Any] | None:
-    """Return what `write_training_state` wrote, or None when there is nothing whole, as after a loss of power."""
+    """Return what `write_training_state` wrote, None when nothing is whole, as after a loss of power."""
     if not path.exists():
         return None
     raw = path.read_bytes()

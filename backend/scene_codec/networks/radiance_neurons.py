@@ -1,4 +1,4 @@
-"""Radiance networks with fewer neurons: those that matter least are taken away, or those that nobody listens to."""
+"""Radiance networks with fewer neurons: those that matter least are taken away."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def layer_inputs(network: RadianceMlp, positions: Tensor, directions: Tensor) ->
 
 @torch.no_grad()
 def neuron_scores(network: RadianceMlp, positions: Tensor, directions: Tensor) -> dict[str, Tensor]:
-    """Return how much each hidden neuron matters: root mean square of its output times the norm of its weights.
+    """Return how much each hidden neuron matters: its output's root mean square by its weights' norm.
 
     positions, directions : (n, 3) where the field is used
     """
@@ -103,9 +103,10 @@ def kept_shape(shape: RadianceShape, kept: Mapping[str, Tensor]) -> RadianceShap
 def kept_columns(shape: RadianceShape, kept: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return for each layer the indices of the inputs that are left when neurons are taken away."""
     columns = {name: torch.arange(inputs) for name, inputs, _ in shape.layers}
+    widths = {name: outputs for name, _, outputs in shape.layers}
     for name, heard in listeners(shape).items():
         for who, start in heard:
-            before, width = columns[who], dict((own, outputs) for own, _, outputs in shape.layers)[name]
+            before, width = columns[who], widths[name]
             inside = (before >= start) & (before < start + width)
             columns[who] = torch.cat(
                 [before[before < start], kept[name] + start, before[(before >= start) & ~inside]]

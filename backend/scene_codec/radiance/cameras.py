@@ -1,6 +1,7 @@
 """Pinhole cameras and the rays through their pixels.
 
-World and camera axes are those of OpenGL and Blender: a camera looks along its -z axis, x is right and y is up.
+World and camera axes are those of OpenGL and Blender: a camera looks along its -z axis, x is right and y is
+up.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class Camera:
 class Rays:
     """Rays in world space.
 
-    origins, directions : (n, 3) float32; directions reach one unit along the camera's axis and are not of unit
-        length, so that distances along them are depths
+    origins, directions : (n, 3) float32; directions reach one unit along the camera's axis and are not of
+        unit length, so that distances along them are depths
     """
 
     origins: Tensor
@@ -73,9 +74,9 @@ class Rays:
 def camera_rays(camera: Camera, *, corner_width: int = 0, pixels: Tensor | None = None) -> Rays:
     """Return the rays through pixels of a camera, row by row.
 
-    corner_width : width of the pictures for which a network was trained with rays through the pixels' upper left
-        corners in place of their centres, as the original NeRF code does it: such networks are shifted by half
-        a pixel of that width. 0 for rays through centres.
+    corner_width : width of the pictures for which a network was trained with rays through the pixels' upper
+        left corners in place of their centres, as the original NeRF code does it: such networks are shifted
+        by half a pixel of that width. 0 for rays through centres.
     pixels : (n,) int64, row * width + column; all pixels by default
     """
     if pixels is None:

@@ -1,7 +1,7 @@
 """Volume rendering: from densities and colours along rays to pixels.
 
-Source: Mildenhall et al. 2020, equation 3 (Max 1995). Samples come either as a rectangle, as many for each ray, or
-packed: those of all rays one behind the other, sorted by ray and distance.
+Source: Mildenhall et al. 2020, equation 3 (Max 1995). Samples come either as a rectangle, as many for each
+ray, or packed: those of all rays one behind the other, sorted by ray and distance.
 """
 
 from __future__ import annotations

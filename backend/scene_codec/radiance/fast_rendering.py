@@ -1,8 +1,9 @@
 """Rendering with one network and an occupancy grid: only what a ray can see is evaluated.
 
-Samples lie at even distances in occupied cells, packed. They are evaluated in rounds from front to back; a ray whose
-light is used up takes no part in the next round, and colour is evaluated where a sample has any weight. The grid takes
-the place of the coarse network (as in Mueller et al. 2022, appendix E; Li et al. 2023, NerfAcc).
+Samples lie at even distances in occupied cells, packed. They are evaluated in rounds from front to back; a
+ray whose light is used up takes no part in the next round, and colour is evaluated where a sample has any
+weight. The grid takes the place of the coarse network (as in Mueller et al. 2022, appendix E; Li et al. 2023,
+NerfAcc).
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class MarchingPlan:
         return (domain.far - domain.near) / self.samples
 
 
-def render_fast(  # noqa: PLR0913 - the scene, and how it is looked at
+def render_fast(
     network: RadianceMlp,
     grid: OccupancyGrid,
     rays: FieldRays,

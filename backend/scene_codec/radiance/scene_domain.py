@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class SceneDomain:
     """What is needed to render a field besides the field itself.
 
-    near, far : where rays begin and end, in units of their directions; 0 and 1 in normalised device coordinates
+    near, far : where rays begin and end, in units of their directions; 0 and 1 in normalised device
+        coordinates
     ndc : (2 f / width, 2 f / height) of the captured pictures when the field lives in the normalised device
         coordinates of a forward-facing scene, None when it lives in world space
     white_background : whether what is behind the scene is white; black otherwise

@@ -39,11 +39,12 @@ class VisibilityPlan:
 
     cells : along the longest side of the box
     rays : that are tried
+    samples : even steps of each
     """
 
     cells: int = 64
     rays: int = 200_000
-    marching: MarchingPlan = MarchingPlan(samples=256)
+    samples: int = 256
 
 
 def find_visible_cells(
@@ -64,14 +65,13 @@ def find_visible_cells(
         scan = _occupied(network, scan, _SCAN_POINTS, generator, progress.part(0.0, 0.3, "where anything is"))
         grid = _box_grid(*_box_around(scan), plan.cells, device)
         grid = _occupied(network, grid, _CELL_POINTS, generator, progress.part(0.3, 0.6, "occupied cells"))
-        seen = _seen(
-            network, grid, domain, draw_rays, plan, generator, progress.part(0.6, 1.0, "visible cells")
-        )
+        look = _Look(network, domain, draw_rays, plan)
+        seen = _seen(look, grid, generator, progress.part(0.6, 1.0, "visible cells"))
     if not bool(seen.any()):
         raise UnsupportedSceneError(
-            "Nothing of the radiance field can be seen from its cameras. If it is a forward-facing scene, or its "
-            "cameras are nearer or farther than usual, say so with the settings 'scene', 'near' and 'far', or "
-            "name its pictures with 'images'."
+            "Nothing of the radiance field can be seen from its cameras. If it is a forward-facing scene, or "
+            "its cameras are nearer or farther than usual, say so with the settings 'scene', 'near' and "
+            "'far', or name its pictures with 'images'."
         )
     return OccupancyGrid(dilated(seen.view(grid.resolution)), grid.low, grid.high)
 
@@ -84,7 +84,7 @@ def refined(network: RadianceMlp, grid: OccupancyGrid) -> OccupancyGrid:
     fine = OccupancyGrid(coarse, grid.low, grid.high)
     chosen = fine.occupied.reshape(-1).nonzero().squeeze(1)
     dense = torch.zeros_like(fine.occupied.reshape(-1))
-    for part in chosen.split(_POINTS_AT_ONCE):
+    for part in torch.split(chosen, _POINTS_AT_ONCE):
         dense[part] = _density(network, fine.centres(part)) * max(fine.cell) > THINNEST
     return OccupancyGrid(dilated(dense.view_as(fine.occupied)) & fine.occupied, grid.low, grid.high)
 
@@ -110,7 +110,7 @@ def _occupied(
     cell = torch.tensor(grid.cell, device=device)
     index = torch.arange(grid.occupied.numel(), device=device)
     densest = torch.zeros(len(index), device=device)
-    for part in index.split(_POINTS_AT_ONCE):
+    for part in torch.split(index, _POINTS_AT_ONCE):
         progress.update(float(part[0]) / len(index))
         centres = grid.centres(part)
         for _ in range(points):
@@ -135,15 +135,17 @@ def _box_around(grid: OccupancyGrid) -> tuple[Corner, Corner]:
     return (start[0], start[1], start[2]), (end[0], end[1], end[2])
 
 
-def _seen(  # noqa: PLR0913 - all of one pass
-    network: RadianceMlp,
-    grid: OccupancyGrid,
-    domain: SceneDomain,
-    draw_rays: DrawRays,
-    plan: VisibilityPlan,
-    generator: torch.Generator,
-    progress: Progress,
-) -> Tensor:
+@dataclass(frozen=True)
+class _Look:
+    """What is looked at, and how."""
+
+    network: RadianceMlp
+    domain: SceneDomain
+    draw_rays: DrawRays
+    plan: VisibilityPlan
+
+
+def _seen(look: _Look, grid: OccupancyGrid, generator: torch.Generator, progress: Progress) -> Tensor:
     """Return which cells (cells,) have a sample that some ray sees."""
     device = grid.occupied.device
     seen = torch.zeros(grid.occupied.numel(), dtype=torch.bool, device=device)
@@ -151,10 +153,11 @@ def _seen(  # noqa: PLR0913 - all of one pass
     def note(positions: Tensor, weights: Tensor) -> None:
         seen[grid.flat_index(positions[weights > FAINTEST])] = True
 
-    for start in range(0, plan.rays, _RAYS_AT_ONCE):
-        progress.update(start / plan.rays)
-        rays = draw_rays(min(_RAYS_AT_ONCE, plan.rays - start), generator).to(device)
-        render_fast(network, grid, to_field_space(rays, domain), domain, plan.marching, note)
+    plan = MarchingPlan(samples=look.plan.samples)
+    for start in range(0, look.plan.rays, _RAYS_AT_ONCE):
+        progress.update(start / look.plan.rays)
+        rays = look.draw_rays(min(_RAYS_AT_ONCE, look.plan.rays - start), generator).to(device)
+        render_fast(look.network, grid, to_field_space(rays, look.domain), look.domain, plan, note)
     return seen
 
 

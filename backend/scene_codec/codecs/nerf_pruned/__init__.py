@@ -1,0 +1,1 @@
+"""Radiance networks made small by pruning, quantisation against the rate, and distillation."""

@@ -1,0 +1,126 @@
+"""Settings of the codec for radiance networks and its presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from scene_codec.errors import InvalidRequestError
+
+CODEC_NAME = "nerf-pruned"
+DEFAULT_PRESET = "balanced"
+
+Share = Annotated[float, msgspec.Meta(ge=0.0, le=0.99)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Distance = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
+
+
+class NerfPrunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a radiance network is made small. Every field changes the bytes."""
+
+    prune: Share = 0.5
+    """Share of the weights that become zero; more do where the rate says so. Heads and biases are
+    spared."""
+
+    error_per_kilobyte: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 5e-5
+    """Squared error of the picture that 1000 bytes are worth; larger gives smaller files."""
+
+    images: str = ""
+    """Folder or JSON file with posed pictures of the scene, from which the small network learns. Without it
+    the network learns from what the large one shows."""
+
+    scene: Literal["auto", "object", "forward-facing"] = "auto"
+    """Space of the network: object: world space, cameras all around; forward-facing: normalised device
+    coordinates. auto: as the pictures or the checkpoint say, otherwise object."""
+
+    near: Distance | None = None
+    """Where rays begin; by default as the pictures say, otherwise 2 (0 when forward-facing)."""
+
+    far: Distance | None = None
+    """Where rays end; by default as the pictures say, otherwise 6 (1 when forward-facing)."""
+
+    background: Literal["auto", "white", "black"] = "auto"
+    """What is behind the scene; auto: as the pictures say, otherwise white for objects."""
+
+    corner_width: Annotated[int, msgspec.Meta(ge=0, le=32768)] | None = None
+    """Width of the pictures that the network was trained with, if its rays went through the corners of
+    pixels, as in the original code; 0 for rays through centres. By default found by comparing with the
+    pictures."""
+
+    method: Literal["rate", "paper"] = "rate"
+    """rate: pruned, quantised and retrained step by step against error and bits, occupied cells in place of
+    the coarse network; paper: both networks, pruned once by magnitude, retrained with the mask fixed."""
+
+    score: Literal["steps", "magnitude", "activation", "gradient"] = "steps"
+    """Which weights go first: smallest in quantisation steps, in magnitude, in magnitude times the
+    deviation of their input, or in magnitude times the gradient."""
+
+    neurons: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.0
+    """Share of each hidden layer's neurons that stay. Fewer neurons render faster, as zeros alone do
+    not."""
+
+    steps: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1500
+    """Steps of retraining."""
+
+    rays: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 1024
+    """Rays of each step."""
+
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 2e-3
+    """Peak rate of Adam. Small networks need a higher one than large ones."""
+
+    learning_rate_policy: Literal["stage", "restart"] = "stage"
+    """Method paper: rate at which the training had arrived, or the one that it started with, as it happens
+    when the original code is resumed."""
+
+    samples: Annotated[int, msgspec.Meta(ge=16, le=4096)] = 256
+    """Even steps from near to far in retraining."""
+
+    cells: Annotated[int, msgspec.Meta(ge=8, le=256)] = 64
+    """Cells along the longest side of the grid that says where the scene is."""
+
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    """Start of the random draws."""
+
+
+PRESETS: dict[str, tuple[str, NerfPrunedSettings]] = {
+    "balanced": (
+        "about a fortieth of both networks' size, a fraction of a decibel lost",
+        NerfPrunedSettings(),
+    ),
+    "high": (
+        "about a twentieth, next to nothing lost",
+        NerfPrunedSettings(prune=0.3, error_per_kilobyte=1e-5),
+    ),
+    "small": (
+        "nine tenths of the weights pruned, about two decibels lost",
+        NerfPrunedSettings(prune=0.9, error_per_kilobyte=2e-4),
+    ),
+    "paper": (
+        "both networks, 90 % pruned once by magnitude, 500 steps of retraining (Isik 2021)",
+        NerfPrunedSettings(prune=0.9, method="paper", score="magnitude", steps=500),
+    ),
+}
+
+
+def settings_for(preset: str | None) -> NerfPrunedSettings:
+    """Return the settings of a preset. Raises `InvalidRequestError` for an unknown one."""
+    name = preset or DEFAULT_PRESET
+    if name not in PRESETS:
+        raise InvalidRequestError(
+            f"{CODEC_NAME} has no preset '{name}'; choose one of: {', '.join(PRESETS)}."
+        )
+    return PRESETS[name][1]
+
+
+def contradiction(settings: NerfPrunedSettings) -> str | None:
+    """Return what cannot be meant together, or None."""
+    if settings.near is not None and settings.far is not None and settings.near >= settings.far:
+        return "near must be smaller than far"
+    if settings.method == "paper" and settings.neurons < 1.0:
+        return "the paper's method keeps all neurons"
+    if settings.method == "paper" and settings.score != "magnitude":
+        return "the paper's method prunes by magnitude"
+    if settings.method == "paper" and settings.steps and not settings.images:
+        return "the paper's retraining needs pictures; name them with images, or ask for 0 steps"
+    return None

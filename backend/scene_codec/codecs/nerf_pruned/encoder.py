@@ -1,0 +1,185 @@
+"""From trained radiance networks to the sections of a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor
+
+from scene_codec.codecs.contract import CodedObject, CodedSet, ContentSize, EncodeItem, JobContext
+from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings
+from scene_codec.codecs.nerf_pruned.decoder import field_of
+from scene_codec.codecs.nerf_pruned.integer_networks import quantised_integer_layers, share_of_zeros
+from scene_codec.codecs.nerf_pruned.paper_method import prune_as_published
+from scene_codec.codecs.nerf_pruned.scene_setup import SceneSetup, set_up_scene
+from scene_codec.codecs.nerf_pruned.silent_neurons import without_silent_neurons
+from scene_codec.codecs.nerf_pruned.supervision import (
+    PictureSupervision,
+    RaySampler,
+    Supervision,
+    TeacherSupervision,
+)
+from scene_codec.codecs.nerf_pruned.syntax import (
+    CodedField,
+    FieldHeader,
+    StoredShape,
+    pack_domain,
+    write_field,
+)
+from scene_codec.codecs.nerf_pruned.training import Retraining
+from scene_codec.codecs.nerf_pruned.weight_coding import IntegerLayer
+from scene_codec.errors import UnsupportedSceneError
+from scene_codec.networks.radiance_folding import folded
+from scene_codec.networks.radiance_mlp import RadianceMlp
+from scene_codec.networks.radiance_neurons import keep_neurons, neuron_scores, strongest
+from scene_codec.networks.radiance_shape import RadianceShape
+from scene_codec.progress import Progress
+from scene_codec.radiance.checkpoint_source import CheckpointFile
+from scene_codec.radiance.checkpoints import NerfPair, load_checkpoint
+from scene_codec.radiance.field import RadianceField
+from scene_codec.radiance.nerf_field import OccupiedNerfField
+from scene_codec.radiance.ray_supply import CameraSet
+from scene_codec.reports import ObjectFailure
+from scene_codec.scaling.cache import result_key
+
+SET_UP_SHARE, TRAINED_SHARE = 0.08, 0.95
+_CHECK_RAYS = 40_000
+_SCORING_RAYS = 4096
+
+
+def encode_fields(
+    objects: Sequence[EncodeItem], settings: NerfPrunedSettings, context: JobContext
+) -> CodedSet:
+    """Return all fields coded, and as failures those that cannot be.
+
+    Raises `UnsupportedSceneError` with the reasons when nothing is left, `InvalidRequestError`, `Cancelled`.
+    """
+    coded: list[CodedObject] = []
+    failures: list[ObjectFailure] = []
+    for index, item in enumerate(objects):
+        assert isinstance(item, CheckpointFile)
+        part = context.progress.part(index / len(objects), (index + 1) / len(objects), item.name)
+        try:
+            pair = load_checkpoint(item.paths)
+            folder = context.working_folder(_job_key(item, settings))
+            field = encode_field(pair, settings, context.device, part, folder)
+            parameters = pair.parameter_bytes // 4
+            size = ContentSize(pair.parameter_bytes, pair.source_bytes, parameters=parameters)
+            coded.append(CodedObject(item, write_field(field), size))
+        except UnsupportedSceneError as problem:
+            failures.append(ObjectFailure(name=item.name, reason=str(problem)))
+    if not coded:
+        reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
+        raise UnsupportedSceneError(f"No radiance field could be encoded. {reasons}".rstrip())
+    return CodedSet(shared=(), objects=tuple(coded), failures=tuple(failures))
+
+
+def encode_field(
+    pair: NerfPair,
+    settings: NerfPrunedSettings,
+    device: torch.device,
+    progress: Progress,
+    folder: Path | None = None,
+) -> CodedField:
+    """Return a trained field in integers.
+
+    folder : where an interrupted run leaves its state
+    """
+    if settings.method == "paper":
+        return prune_as_published(pair, settings, device, progress)
+    teacher = folded(pair.fine).to(device)
+    set_up = progress.part(0.0, SET_UP_SHARE, "looking for the scene")
+    scene = set_up_scene(teacher, pair, settings, set_up)
+    student = _with_fewer_neurons(teacher, scene, settings)
+    sampler = RaySampler(scene.domain, scene.grid, _step(scene, settings))
+    supervision: Supervision = TeacherSupervision(teacher, scene.cameras, sampler)
+    if scene.pictures is not None:
+        supervision = PictureSupervision(scene.pictures, sampler)
+    training = Retraining(student, supervision, settings, scene.domain.white_background, sampler.step)
+    checkpoint = None if folder is None else folder / "checkpoint.pt"
+    training.run(progress.part(SET_UP_SHARE, TRAINED_SHARE, "retraining"), checkpoint)
+    shape, layers = without_silent_neurons(student.shape, quantised_integer_layers(training.quantised))
+    coded = CodedField(_header(pair, shape, layers, scene), (layers,), scene.grid.occupied.cpu().numpy())
+    part = progress.part(TRAINED_SHARE, 1.0, "measuring")
+    return _measured(coded, OccupiedNerfField(teacher, scene.grid, scene.domain), scene, part)
+
+
+def _step(scene: SceneSetup, settings: NerfPrunedSettings) -> float:
+    return (scene.domain.far - scene.domain.near) / settings.samples
+
+
+def _job_key(item: CheckpointFile, settings: NerfPrunedSettings) -> str:
+    """Return the name of a job's working folder: the same files and settings find their checkpoint again."""
+    contents = [path.read_bytes() for path in item.paths]
+    return result_key("nerf-pruned retraining 1", msgspec.json.encode(settings), contents)
+
+
+def _with_fewer_neurons(teacher: RadianceMlp, scene: SceneSetup, settings: NerfPrunedSettings) -> RadianceMlp:
+    """Return the network that is trained: a copy of the large one, or of its strongest neurons."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    sampler = RaySampler(scene.domain, scene.grid, _step(scene, settings))
+    rays, samples = sampler.sample(scene.cameras.draw(_SCORING_RAYS, generator), generator)
+    scores = neuron_scores(teacher, samples.positions(rays), rays.views[samples.ray])
+    return keep_neurons(teacher, strongest(scores, settings.neurons))
+
+
+def _header(
+    pair: NerfPair, shape: RadianceShape, layers: Sequence[IntegerLayer], scene: SceneSetup
+) -> FieldHeader:
+    """Return the description of a field but for what was reached."""
+    space, lens = pack_domain(scene.domain)
+    zeros = share_of_zeros(shape, layers, folded(pair.fine).shape)
+    return FieldHeader(
+        networks=(StoredShape.of(shape),),
+        space=space,
+        lens=lens,
+        white_background=scene.domain.white_background,
+        corner_width=scene.domain.corner_width,
+        cells=scene.grid.resolution,
+        zeros=round(1000 * zeros),
+        source_parameters=pair.parameter_bytes // 4,
+    )
+
+
+def _measured(coded: CodedField, before: RadianceField, scene: SceneSetup, progress: Progress) -> CodedField:
+    """Return a coded field that says how well it shows what the networks showed, and what pictures show."""
+    after = field_of(coded, before.device)
+    generator = torch.Generator().manual_seed(1)
+    pixel = torch.randint(scene.cameras.pixels, (_CHECK_RAYS,), generator=generator)
+    to_before = _error(after, before, scene.cameras, pixel, progress)
+    to_pictures = -1
+    if scene.pictures is not None:
+        seen = _colours(after, scene.cameras, pixel, progress)
+        error = float((seen - scene.pictures.at(pixel)[1]).square().mean())
+        to_pictures = _hundredths(error)
+    header = msgspec.structs.replace(coded.header, hundredths=(_hundredths(to_before), to_pictures))
+    return dataclasses.replace(coded, header=header)
+
+
+def _error(
+    one: RadianceField, other: RadianceField, cameras: CameraSet, pixel: Tensor, progress: Progress
+) -> float:
+    """Return the mean squared difference of what two fields show."""
+    seen = [_colours(field, cameras, pixel, progress) for field in (one, other)]
+    return float((seen[0] - seen[1]).square().mean())
+
+
+def _colours(field: RadianceField, cameras: CameraSet, pixel: Tensor, progress: Progress) -> Tensor:
+    """Return what a field shows at pixels (n,), on the CPU."""
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(pixel), field.rays_at_once):
+            progress.update(start / len(pixel), "measuring")
+            rays = cameras.rays(pixel[start : start + field.rays_at_once]).to(field.device)
+            parts.append(field.render(rays).colour.cpu())
+    return torch.cat(parts)
+
+
+def _hundredths(error: float) -> int:
+    """Return the PSNR of a mean squared error in hundredths of a decibel."""
+    return round(-1000 * math.log10(max(error, 1e-20)))
