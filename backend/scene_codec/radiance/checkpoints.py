@@ -17,6 +17,7 @@ from typing import Literal
 from scene_codec.errors import InvalidRequestError, SceneCodecError, UnsupportedSceneError
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.radiance.keras_checkpoint import holds_objects, load_keras_network
+from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.radiance.stored_layers import EXPECTED_LAYOUTS, LARGEST_FILE, StoredPair, unexpected
 from scene_codec.radiance.torch_archive import LEGACY_START, PICKLE_MEMBER, ZIP_START, zip_names
 from scene_codec.radiance.torch_checkpoint import load_torch_pair
@@ -40,6 +41,7 @@ class NerfPair:
     source_bytes : size of the files
     parameter_bytes : 4 for each parameter of both networks as they are stored
     learning_rate : the optimiser's at that step; None when the file does not tell
+    domain : the space that it was trained in; told by files of our own training alone
     """
 
     coarse: RadianceMlp | None
@@ -49,6 +51,7 @@ class NerfPair:
     source_bytes: int
     parameter_bytes: int
     learning_rate: float | None
+    domain: SceneDomain | None = None
 
 
 def load_checkpoint(paths: Sequence[Path]) -> NerfPair:
@@ -138,6 +141,7 @@ def _nerf_pair(layout: Layout, pair: StoredPair, files: list[Path]) -> NerfPair:
         source_bytes=sum(file.stat().st_size for file in files),
         parameter_bytes=4 * sum(network.shape.parameters for network in networks),
         learning_rate=pair.learning_rate,
+        domain=pair.domain,
     )
 
 

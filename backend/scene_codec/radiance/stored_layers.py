@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.networks.radiance_mlp import RadianceMlp, RadianceShape
 from scene_codec.networks.radiance_parameters import radiance_network
+from scene_codec.radiance.scene_domain import SceneDomain
 
 LARGEST_FILE = 256 * 1024 * 1024
 """Bytes of a checkpoint; two networks of 8 layers of 256 with the optimiser's state take 14 million."""
@@ -61,12 +62,13 @@ class StoredNetwork:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class StoredPair:
-    """What a checkpoint holds: its networks, the training step and the optimiser's learning rate."""
+    """What a checkpoint holds: its networks, the step, the learning rate, and the space of the scene."""
 
     coarse: RadianceMlp | None
     fine: RadianceMlp
     step: int = 0
     learning_rate: float | None = None
+    domain: SceneDomain | None = None
 
 
 def unexpected(path: Path, reason: str) -> UnsupportedSceneError:

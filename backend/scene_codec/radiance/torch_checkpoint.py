@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from scene_codec.radiance.restricted_pickle import as_mapping, is_count
+from scene_codec.radiance.stored_domain import DOMAIN_KEY, stored_domain
 from scene_codec.radiance.stored_layers import (
     StoredLayer,
     StoredNetwork,
@@ -69,6 +70,7 @@ def _pair(
         fine=networks[-1],
         step=step if is_count(step) and step < _LARGEST_STEP else 0,
         learning_rate=_learning_rate(archive.root),
+        domain=stored_domain(path, archive.root.get(DOMAIN_KEY)),
     )
 
 
