@@ -150,6 +150,10 @@ def _check(options: TrainNerfArguments) -> None:
         raise InvalidRequestError(
             "--preview names a picture, and --preview-every 0 makes none: leave one out."
         )
+    if options.output.suffix.lower() != ".tar":
+        raise InvalidRequestError(
+            f"'{options.output.name}' must end with .tar: by that encode knows it for a trained NeRF."
+        )
     for path in (options.output, options.preview):
         if path is not None and (path.is_dir() or not path.resolve().parent.is_dir()):
             raise InvalidRequestError(f"'{path}' cannot be written: it is a folder, or in none that exists.")

@@ -77,14 +77,17 @@ def test_the_published_protocol_trains_two_networks(ball, tmp_path):
         ["--preview", "missing/p.png"],
         ["--output", "missing/ball.tar"],
         ["--output", "."],
+        ["--output", "ball.nscene"],
+        ["--output", "folder.tar"],
         ["--steps", "0"],
     ],
 )
 def test_contradicting_arguments_are_refused_before_anything_is_done(ball, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.tar").mkdir()
     with pytest.raises((InvalidRequestError, SystemExit)):
         train_nerf([str(ball), "-o", "ball.tar", *QUICK, *words])
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder.tar"]
 
 
 def test_a_folder_without_pictures_is_one_line(tmp_path, capfd):
