@@ -29,6 +29,7 @@ DATASET is a folder with pictures and their cameras, in one of these layouts:
   transforms_train.json (with _val and _test)   NeRF's own scenes, rendered with Blender
   transforms.json                               instant-ngp, nerfstudio, and what their tools make with COLMAP
   poses_bounds.npy with images/, images_8/ ...  forward-facing captures (LLFF)
+
 Lenses must be undistorted. Transparent pictures are learnt in front of white. Of a data set in one piece
 every eighth picture is kept out; these, or the split val or test, tell how good the result is.
 
