@@ -19,10 +19,11 @@ DEFAULT_CODECS = {"mesh": "mesh-necgs", "volume": "volume-wavelet", "radiance": 
 def all_codecs() -> dict[str, Codec]:
     """Return every codec by its name in files."""
     from scene_codec.codecs.mesh_necgs.codec import MeshNecgsCodec
+    from scene_codec.codecs.nerf_pruned.codec import NerfPrunedCodec
     from scene_codec.codecs.volume_vae.codec import VolumeVaeCodec
     from scene_codec.codecs.volume_wavelet.codec import VolumeWaveletCodec
 
-    codecs: list[Codec] = [MeshNecgsCodec(), VolumeWaveletCodec(), VolumeVaeCodec()]
+    codecs: list[Codec] = [MeshNecgsCodec(), VolumeWaveletCodec(), VolumeVaeCodec(), NerfPrunedCodec()]
     return {codec.info.name: codec for codec in codecs}
 
 

@@ -88,7 +88,7 @@ class PictureRays:
         return self.at(torch.randint(self.cameras.pixels, (count,), generator=generator))
 
     def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
-        """Return the rays of pixels (n,), counted through all pictures, row by row, and their colours (n, 3)."""
+        """Return the rays of pixels (n,), counted through all pictures, and their colours (n, 3)."""
         return self.cameras.rays(pixel), self._colours[pixel].float() / 255.0
 
 

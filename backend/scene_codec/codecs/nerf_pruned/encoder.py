@@ -44,6 +44,7 @@ from scene_codec.radiance.checkpoints import NerfPair, load_checkpoint
 from scene_codec.radiance.field import RadianceField
 from scene_codec.radiance.nerf_field import OccupiedNerfField
 from scene_codec.radiance.ray_supply import CameraSet
+from scene_codec.radiance.visibility import refined
 from scene_codec.reports import ObjectFailure
 from scene_codec.scaling.cache import result_key
 
@@ -95,8 +96,8 @@ def encode_field(
     teacher = folded(pair.fine).to(device)
     set_up = progress.part(0.0, SET_UP_SHARE, "looking for the scene")
     scene = set_up_scene(teacher, pair, settings, set_up)
-    student = _with_fewer_neurons(teacher, scene, settings)
-    sampler = RaySampler(scene.domain, scene.grid, _step(scene, settings))
+    sampler = _sampler(teacher, scene, settings)
+    student = _with_fewer_neurons(teacher, scene, sampler, settings)
     supervision: Supervision = TeacherSupervision(teacher, scene.cameras, sampler)
     if scene.pictures is not None:
         supervision = PictureSupervision(scene.pictures, sampler)
@@ -109,8 +110,12 @@ def encode_field(
     return _measured(coded, OccupiedNerfField(teacher, scene.grid, scene.domain), scene, part)
 
 
-def _step(scene: SceneSetup, settings: NerfPrunedSettings) -> float:
-    return (scene.domain.far - scene.domain.near) / settings.samples
+def _sampler(teacher: RadianceMlp, scene: SceneSetup, settings: NerfPrunedSettings) -> RaySampler:
+    """Return where the rays of training are sampled."""
+    with torch.inference_mode():
+        dense = refined(teacher, scene.grid)
+    step = (scene.domain.far - scene.domain.near) / settings.samples
+    return RaySampler(scene.domain, scene.grid, dense, step)
 
 
 def _job_key(item: CheckpointFile, settings: NerfPrunedSettings) -> str:
@@ -119,11 +124,13 @@ def _job_key(item: CheckpointFile, settings: NerfPrunedSettings) -> str:
     return result_key("nerf-pruned retraining 1", msgspec.json.encode(settings), contents)
 
 
-def _with_fewer_neurons(teacher: RadianceMlp, scene: SceneSetup, settings: NerfPrunedSettings) -> RadianceMlp:
+def _with_fewer_neurons(
+    teacher: RadianceMlp, scene: SceneSetup, sampler: RaySampler, settings: NerfPrunedSettings
+) -> RadianceMlp:
     """Return the network that is trained: a copy of the large one, or of its strongest neurons."""
     generator = torch.Generator().manual_seed(settings.seed)
-    sampler = RaySampler(scene.domain, scene.grid, _step(scene, settings))
-    rays, samples = sampler.sample(scene.cameras.draw(_SCORING_RAYS, generator), generator)
+    drawn = scene.cameras.draw(_SCORING_RAYS, generator)
+    rays, samples = sampler.sample(drawn, generator, everywhere=False)
     scores = neuron_scores(teacher, samples.positions(rays), rays.views[samples.ray])
     return keep_neurons(teacher, strongest(scores, settings.neurons))
 

@@ -18,7 +18,7 @@ from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings
 from scene_codec.codecs.nerf_pruned.integer_networks import plain_integer_layers
 from scene_codec.codecs.nerf_pruned.scene_setup import SceneSetup, set_up_scene
 from scene_codec.codecs.nerf_pruned.syntax import CodedField, FieldHeader, StoredShape, pack_domain
-from scene_codec.errors import UnsupportedSceneError
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.networks.radiance_folding import folded
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.progress import Progress
@@ -151,6 +151,10 @@ def prune_as_published(
     if coarse is None:
         raise UnsupportedSceneError(
             "The paper's method needs a coarse and a fine network, and there is one alone. Use method rate."
+        )
+    if settings.steps and not settings.images:
+        raise InvalidRequestError(
+            "The paper's retraining needs pictures. Name them with the setting images, or ask for 0 steps."
         )
     teacher = folded(pair.fine).to(device)
     scene = set_up_scene(teacher, pair, settings, progress.part(0.0, SET_UP_SHARE, "looking for the scene"))

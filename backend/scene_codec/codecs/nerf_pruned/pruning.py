@@ -14,11 +14,14 @@ from torch import Tensor
 
 from scene_codec.codecs.nerf_pruned.quantised_network import QuantisedNetwork
 
-SCHEDULE_END = 0.5
+SCHEDULE_END = 0.4
 """Part of the steps after which the wanted share is pruned."""
 
+MASKS_END = 0.75
+"""Part of the steps after which the masks stay. Before, pruned weights may come back for others."""
+
 UPDATE_INTERVAL = 10
-"""Steps after which the masks are chosen again; until the schedule ends, weights may come back."""
+"""Steps after which the masks are chosen again."""
 
 
 def share_at(done: float, wanted: float) -> float:

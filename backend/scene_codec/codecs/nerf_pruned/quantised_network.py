@@ -59,11 +59,16 @@ class QuantisedLayer(nn.Module):
         reach = float(bias.abs().max()) + 1e-6
         self.log2_bias_step = nn.Parameter(torch.tensor(reach / _BIAS_LEVELS).log2())
         self.register_buffer("mask", torch.ones_like(weight))
+        self.may_return = True
 
     def forward(self) -> RoundedLayer:
         """Return the rounded layer."""
         step, bias_step = self.log2_step.exp2(), self.log2_bias_step.exp2()
-        in_steps = self.weight * self.mask / step
+        masked = self.weight * self.mask
+        if self.may_return:
+            # The gradient reaches pruned weights too: those that are missed grow and come back.
+            masked = self.weight + (masked - self.weight).detach()
+        in_steps = masked / step
         bias_in_steps = self.bias / bias_step
         return RoundedLayer(
             round_straight_through(in_steps) * step,
@@ -95,6 +100,11 @@ class QuantisedNetwork(nn.Module):
         layer = self.layers[index]
         assert isinstance(layer, QuantisedLayer)
         return layer
+
+    def let_return(self, may_return: bool) -> None:
+        """Say whether pruned weights learn, so that they can come back."""
+        for index in range(len(self.names)):
+            self.layer(index).may_return = may_return
 
     @property
     def prunable(self) -> list[QuantisedLayer]:

@@ -35,25 +35,34 @@ class SeenRays:
 class Supervision(Protocol):
     """Draws batches."""
 
-    def draw(self, rays: int, generator: torch.Generator) -> SeenRays:
-        """Return so many random rays with samples and colours."""
+    def draw(self, rays: int, generator: torch.Generator, *, everywhere: bool) -> SeenRays:
+        """Return so many random rays with samples and colours.
+
+        everywhere : with samples in all occupied cells, not only where the large network has density
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class RaySampler:
     """Where rays are sampled.
 
+    grid : all occupied cells
+    dense : the parts of them where the large network has density
     step : between samples
     """
 
     domain: SceneDomain
     grid: OccupancyGrid
+    dense: OccupancyGrid
     step: float
 
-    def sample(self, rays: Rays, generator: torch.Generator) -> tuple[FieldRays, Samples]:
+    def sample(
+        self, rays: Rays, generator: torch.Generator, *, everywhere: bool
+    ) -> tuple[FieldRays, Samples]:
         """Return rays in the field's space and their samples, shifted at random."""
         inside = to_field_space(rays.to(self.grid.occupied.device), self.domain)
-        return inside, march(inside, self.domain, self.grid, self.step, generator)
+        grid = self.grid if everywhere else self.dense
+        return inside, march(inside, self.domain, grid, self.step, generator)
 
 
 class PictureSupervision:
@@ -62,10 +71,10 @@ class PictureSupervision:
     def __init__(self, pictures: PictureRays, sampler: RaySampler) -> None:
         self._pictures, self._sampler = pictures, sampler
 
-    def draw(self, rays: int, generator: torch.Generator) -> SeenRays:
+    def draw(self, rays: int, generator: torch.Generator, *, everywhere: bool) -> SeenRays:
         """Return so many random rays with samples and colours."""
         drawn, colours = self._pictures.draw(rays, generator)
-        inside, samples = self._sampler.sample(drawn, generator)
+        inside, samples = self._sampler.sample(drawn, generator, everywhere=everywhere)
         return SeenRays(inside, samples, colours.to(inside.origins.device))
 
 
@@ -75,9 +84,10 @@ class TeacherSupervision:
     def __init__(self, teacher: RadianceMlp, cameras: CameraSet, sampler: RaySampler) -> None:
         self._teacher, self._cameras, self._sampler = teacher, cameras, sampler
 
-    def draw(self, rays: int, generator: torch.Generator) -> SeenRays:
+    def draw(self, rays: int, generator: torch.Generator, *, everywhere: bool) -> SeenRays:
         """Return so many random rays with samples and colours."""
-        inside, samples = self._sampler.sample(self._cameras.draw(rays, generator), generator)
+        drawn = self._cameras.draw(rays, generator)
+        inside, samples = self._sampler.sample(drawn, generator, everywhere=everywhere)
         with torch.no_grad():
             density, colour = self._teacher(samples.positions(inside), inside.views, samples.ray)
             pixels, _ = render_packed(density, colour, samples, inside, self._sampler.step)

@@ -77,7 +77,7 @@ class FieldHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, fo
     space : near, far, and the corners of the box, eight float32
     lens : `SceneDomain.ndc` as two float32, empty for world space
     cells : of the grid along each axis, empty without one
-    hundredths : PSNR in hundredths of a decibel against what the networks showed before, and against pictures;
+    hundredths : PSNR in hundredths of a decibel to what the networks showed before, and to pictures;
         -1 when not measured
     zeros : weights that are zero, of all weights but those of the heads, in thousandths
     source_parameters : weights and biases before, of both networks

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings
-from scene_codec.codecs.nerf_pruned.pruning import UPDATE_INTERVAL, WeightScores, prune, share_at
+from scene_codec.codecs.nerf_pruned.pruning import MASKS_END, UPDATE_INTERVAL, WeightScores, prune, share_at
 from scene_codec.codecs.nerf_pruned.quantised_network import SPARED, QuantisedNetwork
 from scene_codec.codecs.nerf_pruned.supervision import SeenRays, Supervision
 from scene_codec.codecs.training_state import read_training_state, write_training_state
@@ -33,7 +33,7 @@ from scene_codec.radiance.packed_rendering import render_packed
 CHECKPOINT_INTERVAL_S = 30.0
 ADAM_BETAS = (0.9, 0.99)
 ADAM_EPSILON = 1e-12
-"""Gradients of a squared error of 1e-3 by tens of thousands of weights are far below torch's 1e-8."""
+"""Gradients of a squared error of 1e-3 by one of many weights are far below torch's 1e-8."""
 
 WARM_UP_STEPS = 50
 LAST_RATE = 0.02
@@ -47,6 +47,9 @@ RATE_RISE = 0.35
 
 ROUNDED_FROM = 0.85
 """Part of the steps after which quantisation steps are those of the file."""
+
+EVERYWHERE_INTERVAL = 4
+"""Every so many steps all occupied cells are sampled, so that none fills with fog; others cost half."""
 
 _BITS_PER_KILOBYTE = 8000.0
 _INPUTS_OBSERVED = 4096
@@ -111,9 +114,11 @@ class Retraining:
             group["lr"] = peak * _rate_at(self._step, self._settings.steps)
         if done >= ROUNDED_FROM:
             self._round_steps()
-        batch = self._supervision.draw(self._settings.rays, self._generator)
-        if self._step % UPDATE_INTERVAL == 0 and self._settings.prune > 0.0:
+        everywhere = self._step % EVERYWHERE_INTERVAL == 0
+        batch = self._supervision.draw(self._settings.rays, self._generator, everywhere=everywhere)
+        if self._settings.prune > 0.0 and done < MASKS_END and self._step % UPDATE_INTERVAL == 0:
             self._prune(share_at(done, self._settings.prune), batch)
+        self.quantised.let_return(done < MASKS_END)
         parameters, bits = self.quantised()
         error = self._error(parameters, batch)
         rise = min(1.0, (done + 1e-3) / RATE_RISE)

@@ -1,0 +1,183 @@
+"""The tables and pictures of pruned radiance networks: the paper's protocol, ours, and others.
+
+    python scripts/reproduce_nerf_pruning.py --data FOLDER
+    python scripts/reproduce_nerf_pruning.py --data FOLDER --only ours --scenes chair
+    python scripts/reproduce_nerf_pruning.py --checkpoint model_200000.npy --pictures nerf_synthetic/lego
+
+FOLDER holds `nerf_checkpoints/` and the pictures (see `measurement.nerf_scenes`). Every measurement is kept
+in `output/nerf_pruning/` and not made again by a later call; results go to `docs/results/nerf_*.json`. With
+--checkpoint and --pictures the same is measured on networks of your own, such as those of the
+original code, and written to `output/nerf_pruning/own.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from measurement import nerf_pictures, nerf_runs
+from measurement.nerf_scenes import SCENES, Scene
+from measurement.provenance import CHECKOUT
+from measurement.results import RESULTS, Table, write_results
+from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings, settings_for
+from scene_codec.radiance.posed_images import load_posed_images
+
+KEPT = CHECKOUT / "output" / "nerf_pruning"
+RATIOS = (0.3, 0.5, 0.7, 0.9)
+PARTS = ("paper", "ours", "curve", "rivals", "speed", "pictures")
+ERRORS_PER_KILOBYTE = (1e-5, 5e-5, 2e-4, 8e-4)
+"""Points of the rate curve; the first prunes 30 % at least, the others more."""
+
+LEVELS = (10, 8, 7, 6)
+"""Bits of plain rounding."""
+
+Rows = list[dict[str, Any]]
+Work = Callable[[], Rows]
+
+
+def main() -> int:
+    """Measure what is asked for and write the results."""
+    options = parse()
+    torch.set_num_threads(options.threads)
+    scenes = (
+        own_scene(options) if options.checkpoint else [own for own in SCENES if own.name in options.scenes]
+    )
+    data = Path("/") if options.checkpoint else options.data
+    missing = [own.checkpoint for own in scenes if not (data / own.checkpoint).exists()]
+    if missing:
+        print(f"There is no '{missing[0]}' in '{data}'; nothing is measured.", file=sys.stderr)
+        return 2
+    measured = {
+        part: [row for own in scenes for row in measure(part, own, data, options)] for part in options.only
+    }
+    if options.checkpoint:
+        (KEPT / "own.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
+        print(KEPT / "own.json")
+        return 0
+    for part, rows in measured.items():
+        if rows:
+            table = Table(f"nerf-{part}", rows, notes(part, options))
+            write_results(RESULTS / f"nerf_{part}.json", table, {}, (data,))
+    if "pictures" in options.only:
+        nerf_pictures.draw_sheet(KEPT, CHECKOUT / "docs" / "pictures" / "nerf_pruning.png")
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=CHECKOUT.parent / "data" / "radiance")
+    parser.add_argument("--scenes", nargs="+", default=[own.name for own in SCENES])
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rays", type=int, default=128, help="of each step of the paper's retraining")
+    parser.add_argument("--steps", type=int, default=1000, help="of our retraining")
+    parser.add_argument(
+        "--both-policies", nargs="*", default=["chair"], help="scenes with both learning rates"
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--checkpoint", type=Path, help="networks of your own")
+    parser.add_argument("--pictures", type=Path, help="their data set")
+    parser.add_argument(
+        "--corner-width", type=int, default=0, help="width of the pictures they were trained with"
+    )
+    return parser.parse_args()
+
+
+def own_scene(options: argparse.Namespace) -> list[Scene]:
+    """Return the user's networks as a scene."""
+    camera = load_posed_images(options.pictures, "test").images[0].camera
+    size = (camera.width, camera.height)
+    checkpoint, pictures = (
+        str(path.absolute()).lstrip("/") for path in (options.checkpoint, options.pictures)
+    )
+    return [Scene("own", checkpoint, pictures, options.corner_width, size, pictures)]
+
+
+def measure(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> Rows:
+    """Return the rows of one part for one scene, those that an earlier call kept included."""
+    rows: Rows = []
+    for key, work in jobs(part, scene, data, options).items():
+        name = re.sub(r"[^a-z0-9.]+", "_", f"{scene.name} {part} {key}".lower())
+        kept = KEPT / f"{name}.json"
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            found = work()
+            kept.write_text(json.dumps(found), encoding="utf-8")
+            print(*(json.dumps(row) for row in found), sep="\n", flush=True)
+        rows += json.loads(kept.read_text(encoding="utf-8"))
+    return rows
+
+
+def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> dict[str, Work]:
+    """Return what there is to measure, each under a name."""
+    if part == "paper":
+        policies = ("stage", "restart") if scene.name in options.both_policies else ("stage",)
+        runs = {f"{share} {policy}": (share, policy) for policy in policies for share in RATIOS}
+        found = {name: partial(published, scene, data, *run, options.rays) for name, run in runs.items()}
+        return {"unpruned": partial(unpruned, scene, data), **found}
+    if part in ("ours", "curve"):
+        points = {f"ours, {share:.0%}": at_ratio(share, options.steps) for share in RATIOS}
+        if part == "curve":
+            points = {
+                f"ours, {own:g} a kilobyte": at_error(own, options.steps) for own in ERRORS_PER_KILOBYTE
+            }
+        return {label: partial(coded, scene, data, label, own) for label, own in points.items()}
+    work: dict[str, Work] = {
+        "rivals": partial(nerf_runs.rivals, scene, data, LEVELS),
+        "speed": partial(speed, scene, data),
+        "pictures": partial(nerf_pictures.keep_shapes, scene, data, KEPT, RATIOS),
+    }
+    return {part: work[part]}
+
+
+def unpruned(scene: Scene, data: Path) -> Rows:
+    """Return the row of the networks as they are."""
+    return [nerf_runs.unpruned(scene, data)]
+
+
+def published(scene: Scene, data: Path, share: float, policy: str, rays: int) -> Rows:
+    """Return the rows of the paper's protocol at one ratio."""
+    return nerf_runs.published(scene, data, share, policy, 500, rays)
+
+
+def at_ratio(share: float, steps: int) -> NerfPrunedSettings:
+    """Return our settings for a share of pruned weights, with little weight of the rate beside it."""
+    return msgspec.structs.replace(settings_for(None), prune=share, error_per_kilobyte=1e-5, steps=steps)
+
+
+def at_error(error: float, steps: int) -> NerfPrunedSettings:
+    """Return our settings for a point of the rate curve."""
+    return msgspec.structs.replace(settings_for(None), prune=0.3, error_per_kilobyte=error, steps=steps)
+
+
+def coded(scene: Scene, data: Path, label: str, settings: NerfPrunedSettings) -> Rows:
+    """Return the row of one run of our codec; its file is kept for pictures and speed."""
+    row, field = nerf_runs.ours(scene, data, label, settings)
+    nerf_pictures.keep_field(field, scene, label, KEPT)
+    return [row]
+
+
+def speed(scene: Scene, data: Path) -> Rows:
+    """Return the rows of one large view, of the networks and of our file pruned by half."""
+    field = nerf_pictures.kept_field(scene, "ours, 50%", KEPT)
+    return nerf_runs.speed(scene, data, field)
+
+
+def notes(part: str, options: argparse.Namespace) -> list[str]:
+    """Return what a reader must know of a table."""
+    return [note.format(rays=options.rays, steps=options.steps) for note in nerf_pictures.NOTES[part]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
