@@ -32,7 +32,7 @@ Picture = NDArray[np.uint8]
 
 NOTES = {
     "paper": [
-        "Test views are three of each scene, one ray a pixel against area-averaged pictures, 100 x 100 "
+        "Test views are two of each scene, one ray a pixel against area-averaged pictures, 100 x 100 "
         "(fern 84 x 63). PSNR and SSIM are means over them, MSE is of the fine network alone. The loss of"
         " a batch is what the published code logs beside its PSNR: squared error of coarse plus fine "
         "network on one random batch of training rays. The published MSE column fits that, and not its "
@@ -50,7 +50,7 @@ NOTES = {
         "of the whole .nscene file: network, occupied cells, space, header. The share that is pruned "
         "counts zeros among all weights of the folded fine network but those of its heads; occupied cells"
         " replace the coarse network.",
-        "CPU seconds of rendering are for the same three views as in the table above, all threads "
+        "CPU seconds of rendering are for the same two views as in the table above, all threads "
         "together, with the grid that is refined at the first view.",
     ],
     "curve": [

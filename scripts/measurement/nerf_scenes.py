@@ -16,8 +16,8 @@ from scene_codec.radiance.field import RadianceField, render_view
 from scene_codec.radiance.posed_images import PosedImage, load_posed_images
 from scene_codec.radiance.scene_domain import SceneDomain
 
-VIEWS = 3
-"""Test views of each scene that are rendered: evenly spaced; the forward-facing scene has no more."""
+VIEWS = 2
+"""Test views of each scene that are compared, evenly spaced."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ Distance = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
 class NerfPrunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a radiance network is made small. Every field changes the bytes."""
 
-    prune: Share = 0.5
+    prune: Share = 0.0
     """Share of the weights that become zero; more do where the rate says so. Heads and biases are
     spared."""
 
@@ -66,7 +66,7 @@ class NerfPrunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     rays: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 1024
     """Rays of each step."""
 
-    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 2e-3
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.5e-3
     """Peak rate of Adam. Small networks need a higher one than large ones."""
 
     learning_rate_policy: Literal["stage", "restart"] = "stage"
