@@ -57,6 +57,12 @@ TABLES = {
     "volume-sequences": "Volumes: sequences of OpenVDB files",
     "volume-speed": "Volumes: speed",
     "volume-memory": "Volumes: memory",
+    "nerf-paper": "Radiance networks: pruned as published",
+    "nerf-ours": "Radiance networks: pruned by us at the same ratios",
+    "nerf-curve": "Radiance networks: size against quality",
+    "nerf-variants": "Radiance networks: scores, neurons, distillation",
+    "nerf-rivals": "Radiance networks: rounding and a general coder alone",
+    "nerf-speed": "Radiance networks: rendering one view",
 }
 """Tables in the order of the document; others follow under their own name."""
 

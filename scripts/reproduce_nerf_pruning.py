@@ -19,12 +19,13 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import torch
 
 from measurement import nerf_pictures, nerf_runs
+from measurement.nerf_runs import WITHOUT
 from measurement.nerf_scenes import SCENES, Scene
 from measurement.provenance import CHECKOUT
 from measurement.results import RESULTS, Table, write_results
@@ -33,14 +34,17 @@ from scene_codec.radiance.posed_images import load_posed_images
 
 KEPT = CHECKOUT / "output" / "nerf_pruning"
 RATIOS = (0.3, 0.5, 0.7, 0.9)
-PARTS = ("paper", "ours", "curve", "rivals", "speed", "pictures")
+PARTS = ("paper", "ours", "curve", "variants", "rivals", "speed", "pictures")
 ERRORS_PER_KILOBYTE = (5e-6, 1e-4, 4e-4)
 """Points of the rate curve, without a share that must be pruned."""
 
 LEVELS = (8, 7)
 """Bits of plain rounding."""
 
+SCORES: tuple[Literal["magnitude", "activation", "gradient"], ...] = ("magnitude", "activation", "gradient")
+
 Rows = list[dict[str, Any]]
+Points = dict[str, NerfPrunedSettings]
 Work = Callable[[], Rows]
 
 
@@ -80,8 +84,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=CHECKOUT.parent / "data" / "radiance")
     parser.add_argument("--scenes", nargs="+", default=[own.name for own in SCENES])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rays", type=int, default=128, help="of each step of the paper's retraining")
-    parser.add_argument("--steps", type=int, default=1000, help="of our retraining")
+    parser.add_argument("--rays", type=int, default=96, help="of each step of the paper's retraining")
+    parser.add_argument("--steps", type=int, default=800, help="of our retraining")
     parser.add_argument(
         "--both-policies", nargs="*", default=["chair"], help="scenes with both learning rates"
     )
@@ -127,12 +131,8 @@ def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> di
             runs["0.5 restart"] = (0.5, "restart")
         found = {name: partial(published, scene, data, *run, options.rays) for name, run in runs.items()}
         return {"unpruned": partial(unpruned, scene, data), **found}
-    if part in ("ours", "curve"):
-        points = {f"ours, {share:.0%}": at_ratio(share, options.steps) for share in RATIOS}
-        if part == "curve":
-            points = {
-                f"ours, {own:g} a kilobyte": at_error(own, options.steps) for own in ERRORS_PER_KILOBYTE
-            }
+    if part in POINTS:
+        points = POINTS[part](options.steps)
         return {label: partial(coded, scene, data, label, own) for label, own in points.items()}
     work: dict[str, Work] = {
         "rivals": partial(nerf_runs.rivals, scene, data, LEVELS),
@@ -160,6 +160,30 @@ def at_ratio(share: float, steps: int) -> NerfPrunedSettings:
 def at_error(error: float, steps: int) -> NerfPrunedSettings:
     """Return our settings for a point of the rate curve."""
     return msgspec.structs.replace(settings_for(None), prune=0.0, error_per_kilobyte=error, steps=steps)
+
+
+def at_ratios(steps: int) -> Points:
+    """Return our settings at the paper's ratios."""
+    return {f"ours, {share:.0%}": at_ratio(share, steps) for share in RATIOS}
+
+
+def along_the_curve(steps: int) -> Points:
+    """Return the points of the rate curve."""
+    return {f"ours, {error:g} a kilobyte": at_error(error, steps) for error in ERRORS_PER_KILOBYTE}
+
+
+def variants(steps: int) -> Points:
+    """Return other scores at 70 %, fewer neurons, and learning from the large network alone."""
+    ratio, plain = at_ratio(0.7, steps), at_ratio(0.0, steps)
+    changed = msgspec.structs.replace
+    points = {f"70%, score {name}": changed(ratio, score=name) for name in SCORES}
+    points |= {f"{share:.0%} of the neurons": changed(plain, neurons=share) for share in (0.75, 0.5)}
+    points["without pictures"] = changed(plain, images=WITHOUT)
+    points["all neurons, with pictures"] = plain
+    return points
+
+
+POINTS = {"ours": at_ratios, "curve": along_the_curve, "variants": variants}
 
 
 def coded(scene: Scene, data: Path, label: str, settings: NerfPrunedSettings) -> Rows:

@@ -57,6 +57,10 @@ NOTES = {
         "Points of one rate curve: the squared error that a kilobyte is worth varies, 30 % are pruned at "
         "least, {steps} steps.",
     ],
+    "variants": [
+        "As above, one thing changed. Scores say which weights are pruned; in the other tables it is their "
+        "size in quantisation steps. With fewer neurons, layers are narrower from the start.",
+    ],
     "rivals": [
         "Both networks rounded without training, a symmetric step for each tensor, biases in float32: "
         "what quantisation and a general coder alone give.",

@@ -42,6 +42,9 @@ from scene_codec.radiance.posed_images import load_posed_images
 from scene_codec.radiance.ray_supply import PictureRays
 
 CPU = torch.device("cpu")
+WITHOUT = "without"
+"""In place of the pictures' folder: the network learns from the large one alone."""
+
 _LOSS_RAYS = 1024
 
 
@@ -94,7 +97,8 @@ def ours(
     scene: Scene, data: Path, label: str, settings: NerfPrunedSettings
 ) -> tuple[dict[str, Any], CodedField]:
     """Return the row of our codec, and what it made."""
-    chosen = msgspec.structs.replace(settings, images=str(data / scene.pictures))
+    images = "" if settings.images == WITHOUT else str(data / scene.pictures)
+    chosen = msgspec.structs.replace(settings, images=images)
     pair = load_pair(scene, data)
     started, cpu = time.monotonic(), time.process_time()
     coded = encode_field(pair, chosen, CPU, Progress())
