@@ -43,8 +43,8 @@ VOLUME_COLUMNS = ("object", "grids", "voxels", "as plain binary", "own bytes")
 
 ENCODE_HELP = """Turn meshes, volumes or trained radiance fields into one small .nscene file.
 
-The settings below are those of the codec for meshes; name another input, or --codec, beside --help to see
-others. Of a radiance field whose networks are two files, one is enough.
+The settings below are those of {codec} with the preset {preset}; name another input, --codec or --preset
+beside --help to see others. Of a radiance field whose networks are two files, one is enough.
 
 Examples:
   scene-codec encode statue.obj -o statue.nscene
@@ -52,6 +52,7 @@ Examples:
   scene-codec encode bodies/ -o bodies.nscene --preset paper --resolution 64
   scene-codec encode smoke.vdb head.nii.gz -o volumes.nscene
   scene-codec encode logs/lego/200000.tar -o lego.nscene
+  scene-codec encode logs/lego/200000.tar -o lego.nscene --images nerf_synthetic/lego
 """
 
 ADD_HELP = """Add objects to a .nscene file. The objects that are there keep their bytes.
@@ -71,12 +72,13 @@ def encode(arguments: list[str]) -> int:
     chosen, rest = early.parse_known_args(arguments)
     codec = chosen.codec or DEFAULT_CODECS[_content_in(rest)]
     preset = codec_named(codec).settings(chosen.preset, {})
+    shown_preset = chosen.preset or codec_named(codec).info.default_preset
     # A type made at run time, which a type checker cannot follow.
     record = cast(type[EncodeArguments[msgspec.Struct]], EncodeArguments[type(preset)])  # type: ignore[misc]
     options = parse(
         record,
         "encode",
-        ENCODE_HELP,
+        ENCODE_HELP.format(codec=codec, preset=shown_preset),
         arguments,
         default=EncodeArguments(inputs=tyro.MISSING, output=tyro.MISSING, settings=preset),
     )

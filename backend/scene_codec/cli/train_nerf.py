@@ -30,8 +30,9 @@ DATASET is a folder with pictures and their cameras, in one of these layouts:
   transforms.json                               instant-ngp, nerfstudio, and what their tools make with COLMAP
   poses_bounds.npy with images/, images_8/ ...  forward-facing captures (LLFF)
 
-Lenses must be undistorted. Transparent pictures are learnt in front of white. Of a data set in one piece
-every eighth picture is kept out; these, or the split val or test, tell how good the result is.
+Lenses must be undistorted. Transparent pictures are learnt in front of white, forward-facing ones in front of
+black. Of a data set in one piece every eighth picture is kept out; these, or the split val or test, tell how
+good the result is.
 
 The result is a checkpoint in the layout of yenchenlin/nerf-pytorch, which other programs read too, with the
 space that the scene takes up as one more entry (scene_domain).
@@ -50,7 +51,7 @@ Examples:
   scene-codec train-nerf fern/ -o fern.tar --preset paper --density-noise 1 --crop-steps 0
 
 Then make it small:
-  scene-codec encode chair.tar -o chair.nscene --codec nerf-pruned --images chair/
+  scene-codec encode chair.tar -o chair.nscene --images chair/
 """
 
 CHECKPOINT_SUFFIX = ".checkpoint"

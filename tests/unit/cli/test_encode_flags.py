@@ -82,3 +82,12 @@ def test_the_report_says_what_was_in_force(flags, words, tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.arange(64, dtype=np.float32).reshape(4, 4, 4))
     assert main(["encode", str(tmp_path / "a.npy"), "-o", str(tmp_path / "a.nscene"), *flags]) == 0
     assert words in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("codec", "preset"), CASES)
+def test_help_names_the_codec_and_the_preset_whose_settings_it_shows(codec, preset, capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["encode", "--codec", codec.info.name, "--preset", preset, "--help"])
+    assert ending.value.code == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert f"are those of {codec.info.name} with the preset {preset};" in words
