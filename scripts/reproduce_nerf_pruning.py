@@ -41,7 +41,7 @@ ERRORS_PER_KILOBYTE = (5e-6, 1e-4, 4e-4)
 LEVELS = (8, 7)
 """Bits of plain rounding."""
 
-SCORES: tuple[Literal["magnitude", "activation", "gradient"], ...] = ("magnitude", "activation", "gradient")
+SCORES: tuple[Literal["magnitude", "gradient"], ...] = ("magnitude", "gradient")
 
 Rows = list[dict[str, Any]]
 Points = dict[str, NerfPrunedSettings]
@@ -177,7 +177,7 @@ def variants(steps: int) -> Points:
     ratio, plain = at_ratio(0.7, steps), at_ratio(0.0, steps)
     changed = msgspec.structs.replace
     points = {f"70%, score {name}": changed(ratio, score=name) for name in SCORES}
-    points |= {f"{share:.0%} of the neurons": changed(plain, neurons=share) for share in (0.75, 0.5)}
+    points |= {f"{share:.0%} of the neurons": changed(plain, neurons=share) for share in (0.5,)}
     points["without pictures"] = changed(plain, images=WITHOUT)
     points["all neurons, with pictures"] = plain
     return points

@@ -60,6 +60,10 @@ class NerfPrunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """Share of each hidden layer's neurons that stay. Fewer neurons render faster, as zeros alone do
     not."""
 
+    distillation: Share = 0.0
+    """Part of the steps, at the start, in which density and colour of points follow the large network, before
+    the colours of rays are learned."""
+
     steps: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1500
     """Steps of retraining."""
 

@@ -31,7 +31,7 @@ from scene_codec.codecs.nerf_pruned.syntax import (
     pack_domain,
     write_field,
 )
-from scene_codec.codecs.nerf_pruned.training import Retraining
+from scene_codec.codecs.nerf_pruned.training import Lessons, Retraining
 from scene_codec.codecs.nerf_pruned.weight_coding import IntegerLayer
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.networks.radiance_folding import folded
@@ -98,10 +98,10 @@ def encode_field(
     scene = set_up_scene(teacher, pair, settings, set_up)
     sampler = _sampler(teacher, scene, settings)
     student = _with_fewer_neurons(teacher, scene, sampler, settings)
-    supervision: Supervision = TeacherSupervision(teacher, scene.cameras, sampler)
-    if scene.pictures is not None:
-        supervision = PictureSupervision(scene.pictures, sampler)
-    training = Retraining(student, supervision, settings, scene.domain.white_background, sampler.step)
+    taught: Supervision = TeacherSupervision(teacher, scene.cameras, sampler)
+    seen = taught if scene.pictures is None else PictureSupervision(scene.pictures, sampler)
+    lessons = Lessons(taught, seen, scene.domain.white_background, sampler.step)
+    training = Retraining(student, lessons, settings)
     checkpoint = None if folder is None else folder / "checkpoint.pt"
     training.run(progress.part(SET_UP_SHARE, TRAINED_SHARE, "retraining"), checkpoint)
     shape, layers = without_silent_neurons(student.shape, quantised_integer_layers(training.quantised))

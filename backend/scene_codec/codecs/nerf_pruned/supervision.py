@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.radiance.cameras import Rays
+from scene_codec.radiance.compositing import optical_depth
 from scene_codec.radiance.field_space import FieldRays, to_field_space
 from scene_codec.radiance.occupancy import OccupancyGrid
 from scene_codec.radiance.packed_rendering import render_packed
@@ -19,17 +20,33 @@ from scene_codec.radiance.scene_domain import SceneDomain
 
 
 @dataclass(frozen=True, eq=False)
+class TaughtPoints:
+    """What the large network says of samples.
+
+    opacity : (n,) of each sample by itself
+    colour : (n, 3) in [0, 1]
+    weights : (n,) part that each sample has in its ray's colour
+    """
+
+    opacity: Tensor
+    colour: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class SeenRays:
     """A batch of training.
 
     rays : in the field's space
     samples : packed, in occupied cells
     colours : (rays, 3) that should be seen
+    points : what the samples themselves should be; None when only a ray's colour is known
     """
 
     rays: FieldRays
     samples: Samples
     colours: Tensor
+    points: TaughtPoints | None = None
 
 
 class Supervision(Protocol):
@@ -90,5 +107,12 @@ class TeacherSupervision:
         inside, samples = self._sampler.sample(drawn, generator, everywhere=everywhere)
         with torch.no_grad():
             density, colour = self._teacher(samples.positions(inside), inside.views, samples.ray)
-            pixels, _ = render_packed(density, colour, samples, inside, self._sampler.step)
-        return SeenRays(inside, samples, pixels.over(self._sampler.domain.white_background))
+            pixels, weights = render_packed(density, colour, samples, inside, self._sampler.step)
+            opacity = sample_opacity(density, inside, samples, self._sampler.step)
+        colours = pixels.over(self._sampler.domain.white_background)
+        return SeenRays(inside, samples, colours, TaughtPoints(opacity, colour.sigmoid(), weights))
+
+
+def sample_opacity(density: Tensor, rays: FieldRays, samples: Samples, step: float) -> Tensor:
+    """Return the opacity (n,) of samples by themselves from their raw density (n,)."""
+    return 1.0 - torch.exp(-optical_depth(density, rays.lengths.index_select(0, samples.ray) * step))

@@ -22,7 +22,12 @@ from torch.func import functional_call
 from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings
 from scene_codec.codecs.nerf_pruned.pruning import MASKS_END, UPDATE_INTERVAL, WeightScores, prune, share_at
 from scene_codec.codecs.nerf_pruned.quantised_network import SPARED, QuantisedNetwork
-from scene_codec.codecs.nerf_pruned.supervision import SeenRays, Supervision
+from scene_codec.codecs.nerf_pruned.supervision import (
+    SeenRays,
+    Supervision,
+    TaughtPoints,
+    sample_opacity,
+)
 from scene_codec.codecs.training_state import read_training_state, write_training_state
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.networks.radiance_mlp import RadianceMlp
@@ -64,22 +69,29 @@ class TrainedPoint:
     bytes: float
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """What a network learns from.
+
+    teacher : the large network, in the first part of the steps
+    rays : colours of rays, in the rest
+    step_length : between samples
+    """
+
+    teacher: Supervision
+    rays: Supervision
+    white_background: bool
+    step_length: float
+
+
 class Retraining:
     """The steps of one training; can be stopped and continued from a checkpoint with the same result."""
 
-    def __init__(
-        self,
-        network: RadianceMlp,
-        supervision: Supervision,
-        settings: NerfPrunedSettings,
-        white_background: bool,
-        step_length: float,
-    ) -> None:
+    def __init__(self, network: RadianceMlp, lessons: Lessons, settings: NerfPrunedSettings) -> None:
         device = network.density.weight.device
         self.quantised = QuantisedNetwork(network).to(device)
         self._student = RadianceMlp(network.shape).to(device).requires_grad_(False)
-        self._supervision, self._settings = supervision, settings
-        self._white, self._step_length = white_background, step_length
+        self._lessons, self._settings = lessons, settings
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._scores = WeightScores(self.quantised, settings.score)
         groups = _groups(self.quantised, settings)
@@ -102,9 +114,16 @@ class Retraining:
                 if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
                     self._save(checkpoint)
                     saved = time.monotonic()
-        finally:
+        except UnsupportedSceneError:
+            if checkpoint is not None:
+                checkpoint.unlink(missing_ok=True)  # another run would be lost at the same place
+            raise
+        except BaseException:
             if checkpoint is not None and self._step:
                 self._save(checkpoint)
+            raise
+        if checkpoint is not None:
+            self._save(checkpoint)  # what follows may be interrupted as well
         self._finish()
 
     def _do_step(self) -> TrainedPoint:
@@ -115,12 +134,14 @@ class Retraining:
         if done >= ROUNDED_FROM:
             self._round_steps()
         everywhere = self._step % EVERYWHERE_INTERVAL == 0
-        batch = self._supervision.draw(self._settings.rays, self._generator, everywhere=everywhere)
+        taught = done < self._settings.distillation
+        lesson = self._lessons.teacher if taught else self._lessons.rays
+        batch = lesson.draw(self._settings.rays, self._generator, everywhere=everywhere)
         if self._settings.prune > 0.0 and done < MASKS_END and self._step % UPDATE_INTERVAL == 0:
             self._prune(share_at(done, self._settings.prune), batch)
         self.quantised.let_return(done < MASKS_END)
         parameters, bits = self.quantised()
-        error = self._error(parameters, batch)
+        error = self._error(parameters, batch, batch.points if taught else None)
         rise = min(1.0, (done + 1e-3) / RATE_RISE)
         loss = error + self._settings.error_per_kilobyte / _BITS_PER_KILOBYTE * rise * bits
         if not bool(torch.isfinite(loss)):
@@ -135,12 +156,19 @@ class Retraining:
         self._step += 1
         return TrainedPoint(self._step, float(error.detach()), float(bits.detach()) / 8.0)
 
-    def _error(self, parameters: dict[str, Tensor], batch: SeenRays) -> Tensor:
-        """Return the mean squared error of the colours of a batch."""
+    def _error(self, parameters: dict[str, Tensor], batch: SeenRays, points: TaughtPoints | None) -> Tensor:
+        """Return the mean squared error of the colours of a batch, or that of its points."""
         inputs = (batch.samples.positions(batch.rays), batch.rays.views, batch.samples.ray)
         density, colour = functional_call(self._student, parameters, inputs)
-        pixels, _ = render_packed(density, colour, batch.samples, batch.rays, self._step_length)
-        return (pixels.over(self._white) - batch.colours).square().mean()
+        step = self._lessons.step_length
+        if points is not None:
+            opacity = sample_opacity(density, batch.rays, batch.samples, step)
+            colours = (colour.sigmoid() - points.colour).square().mean(dim=1)
+            errors = (opacity - points.opacity).square() + points.weights * colours
+            total: Tensor = errors.sum() / len(batch.rays)
+            return total
+        pixels, _ = render_packed(density, colour, batch.samples, batch.rays, step)
+        return (pixels.over(self._lessons.white_background) - batch.colours).square().mean()
 
     @torch.no_grad()
     def _prune(self, share: float, batch: SeenRays) -> None:
@@ -194,7 +222,8 @@ class Retraining:
             return
         self.quantised.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self._scores.observed = state["observed"]
+        device = self._student.density.weight.device
+        self._scores.observed = [own.to(device) for own in state["observed"]]
         self._generator.set_state(state["generator"])
         self._step = state["step"]
 
