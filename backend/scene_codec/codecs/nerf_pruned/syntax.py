@@ -42,6 +42,8 @@ MAX_WIDTH = 4096
 MAX_LAYERS = 64
 MAX_OCTAVES = 32
 MAX_CELLS = 1 << 24
+MAX_SIDE = 1 << 10
+"""Most cells along an axis. Decoding adds a margin to a grid, which would be most of a long row of cells."""
 
 _FLOATS = struct.Struct("<8f")
 _LENS = struct.Struct("<2f")
@@ -173,9 +175,10 @@ def _fault_of_header(header: FieldHeader) -> str | None:
     """Return what is impossible in a header, before anything of its sizes is allocated."""
     if len(header.networks) not in (1, 2):
         return f"{len(header.networks)} networks"
-    if (len(header.networks) == 1) != (len(header.cells) == 3):
+    if len(header.cells) != (3 if len(header.networks) == 1 else 0):
         return "it needs either a coarse network or cells"
-    if header.cells and not (min(header.cells) >= 1 and math.prod(header.cells) <= MAX_CELLS):
+    sides_fit = all(1 <= side <= MAX_SIDE for side in header.cells)
+    if header.cells and not (sides_fit and math.prod(header.cells) <= MAX_CELLS):
         return f"{header.cells} cells"
     faults = [_fault_of_shape(stored) for stored in header.networks]
     return next((fault for fault in faults if fault), None) or _fault_of_space(header)

@@ -86,7 +86,7 @@ def decode_layers(data: bytes, sizes: Sequence[tuple[int, int]]) -> list[Integer
     shapes = [(count,), (count,), (rows,), (rows,), (columns,), (rows,)]
     bases, bias_exponents, offsets, row_classes, column_classes, biases = unpack_integers(packed, shapes)
     for array, limit in ((row_classes, _LARGEST_CLASS), (column_classes, _LARGEST_CLASS)):
-        if array.size and int(np.abs(array).max()) > limit:
+        if array.size and not -limit <= int(array.min()) <= int(array.max()) <= limit:
             raise CorruptFileError(f"A class of weights lies outside {-limit} to {limit}.")
     tables = read_context_tables(reader, CONTEXTS)
     decoder = SymbolDecoder(reader.rest(), tables.tables)
