@@ -28,7 +28,7 @@ _USUAL_LENS = (1.617, 2.156)
 """Of the published forward-facing scenes, when there are no pictures that tell."""
 
 _ALIGNING_RAYS = 8192
-_CORNER_FACTORS = (0, 1, 2, 4)
+_CORNER_FACTORS = (0.0, 0.5, 1.0, 2.0, 4.0)
 """Widths of the training's pictures that are tried, as multiples of the width at hand."""
 
 
@@ -148,7 +148,7 @@ def _best_corner_width(
     errors = {}
     for index, factor in enumerate(_CORNER_FACTORS):
         progress.update(index / len(_CORNER_FACTORS))
-        width = factor * pictures.cameras.cameras[0].width
+        width = round(factor * pictures.cameras.cameras[0].width)
         pixel = torch.randint(
             pictures.cameras.pixels, (_ALIGNING_RAYS,), generator=torch.Generator().manual_seed(0)
         )
