@@ -45,7 +45,7 @@ SCENES = (
     Scene(
         "chair",
         "nerf_checkpoints/chair-lowres/checkpoint155000.ckpt",
-        "chair_100",
+        "chair_400",
         400,
         (100, 100),
         "chair_400",
