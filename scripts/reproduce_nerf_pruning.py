@@ -84,7 +84,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=CHECKOUT.parent / "data" / "radiance")
     parser.add_argument("--scenes", nargs="+", default=[own.name for own in SCENES])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rays", type=int, default=96, help="of each step of the paper's retraining")
     parser.add_argument("--steps", type=int, default=800, help="of our retraining")
     parser.add_argument(
         "--both-policies", nargs="*", default=["chair"], help="scenes with both learning rates"
@@ -129,7 +128,7 @@ def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> di
         runs = {f"{share} stage": (share, "stage") for share in RATIOS}
         if scene.name in options.both_policies:
             runs["0.5 restart"] = (0.5, "restart")
-        found = {name: partial(published, scene, data, *run, options.rays) for name, run in runs.items()}
+        found = {name: partial(published, scene, data, *run) for name, run in runs.items()}
         return {"unpruned": partial(unpruned, scene, data), **found}
     if part in POINTS:
         points = POINTS[part](options.steps)
@@ -147,9 +146,9 @@ def unpruned(scene: Scene, data: Path) -> Rows:
     return [nerf_runs.unpruned(scene, data)]
 
 
-def published(scene: Scene, data: Path, share: float, policy: str, rays: int) -> Rows:
+def published(scene: Scene, data: Path, share: float, policy: str) -> Rows:
     """Return the rows of the paper's protocol at one ratio."""
-    return nerf_runs.published(scene, data, share, policy, 500, rays)
+    return nerf_runs.published(scene, data, share, policy, 500, scene.published_rays)
 
 
 def at_ratio(share: float, steps: int) -> NerfPrunedSettings:
@@ -188,6 +187,7 @@ POINTS = {"ours": at_ratios, "curve": along_the_curve, "variants": variants}
 
 def coded(scene: Scene, data: Path, label: str, settings: NerfPrunedSettings) -> Rows:
     """Return the row of one run of our codec; its file is kept for pictures and speed."""
+    settings = msgspec.structs.replace(settings, rays=scene.rays)
     row, field = nerf_runs.ours(scene, data, label, settings)
     nerf_pictures.keep_field(field, scene, label, KEPT)
     return [row]
@@ -201,7 +201,7 @@ def speed(scene: Scene, data: Path) -> Rows:
 
 def notes(part: str, options: argparse.Namespace) -> list[str]:
     """Return what a reader must know of a table."""
-    return [note.format(rays=options.rays, steps=options.steps) for note in nerf_pictures.NOTES[part]]
+    return [note.format(steps=options.steps) for note in nerf_pictures.NOTES[part]]
 
 
 if __name__ == "__main__":

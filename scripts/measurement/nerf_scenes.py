@@ -28,6 +28,8 @@ class Scene:
     corner_width : width of the pictures that the networks were trained with, rays through pixels' corners
     size : (width, height) at which test views are compared
     large_pictures : of which one is rendered for the table of speed
+    rays : of each step of our retraining; fewer where every ray meets the scene
+    published_rays : of each step of the paper's retraining, of 1024 there
     """
 
     name: str
@@ -36,6 +38,8 @@ class Scene:
     corner_width: int
     size: tuple[int, int]
     large_pictures: str
+    rays: int = 1024
+    published_rays: int = 96
 
 
 SCENES = (
@@ -57,6 +61,8 @@ SCENES = (
         504,
         (84, 63),
         "fern_llff_images8",
+        rays=256,
+        published_rays=64,
     ),
 )
 
