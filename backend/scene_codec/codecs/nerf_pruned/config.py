@@ -89,16 +89,16 @@ class NerfPrunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 PRESETS: dict[str, tuple[str, NerfPrunedSettings]] = {
     "balanced": (
-        "about a fortieth of both networks' size, a fraction of a decibel lost",
+        "about a twenty-fifth of both networks' size, little lost",
         NerfPrunedSettings(),
     ),
     "high": (
-        "about a twentieth, next to nothing lost",
-        NerfPrunedSettings(prune=0.3, error_per_kilobyte=1e-5),
+        "larger files, next to nothing lost",
+        NerfPrunedSettings(error_per_kilobyte=1e-5),
     ),
     "small": (
-        "nine tenths of the weights pruned, about two decibels lost",
-        NerfPrunedSettings(prune=0.9, error_per_kilobyte=2e-4),
+        "about a fortieth, one to three decibels lost",
+        NerfPrunedSettings(error_per_kilobyte=3e-4),
     ),
     "paper": (
         "both networks, 90 % pruned once by magnitude, 500 steps of retraining (Isik 2021)",
