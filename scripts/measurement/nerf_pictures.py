@@ -48,8 +48,8 @@ NOTES = {
     "ours": [
         "The same test views. {steps} steps of 1024 rays (fern 256) of the training pictures. File "
         "bytes are those of the whole .nscene file: network, occupied cells, space, header. The share "
-        "that is pruned counts zeros among all weights of the folded fine network but those of its heads; occupied "
-        "cells replace the coarse network.",
+        "that is pruned counts zeros among all weights of the folded fine network but those of its "
+        "heads; occupied cells replace the coarse network.",
         "Retraining can make a network better than it was: the chair is retrained on 400 x 400 "
         "pictures, the size it was trained on; of lego only 200 x 200 ones are at hand, so that a part "
         "of its gain is that it gets to know averaged pictures. The paper's protocol retrains on the "
