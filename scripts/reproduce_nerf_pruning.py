@@ -13,6 +13,8 @@ original code, and written to `output/nerf_pruning/own.json`.
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 import json
 import re
 import sys
@@ -27,7 +29,7 @@ import torch
 from measurement import nerf_pictures, nerf_runs
 from measurement.nerf_runs import WITHOUT
 from measurement.nerf_scenes import SCENES, Scene
-from measurement.provenance import CHECKOUT
+from measurement.provenance import CHECKOUT, provenance
 from measurement.results import RESULTS, Table, write_results
 from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings, settings_for
 from scene_codec.radiance.posed_images import load_posed_images
@@ -55,7 +57,7 @@ def main() -> int:
     scenes = (
         own_scene(options) if options.checkpoint else [own for own in SCENES if own.name in options.scenes]
     )
-    data = Path("/") if options.checkpoint else options.data
+    data = options.data
     missing = [own.checkpoint for own in scenes if not (data / own.checkpoint).exists()]
     if missing:
         print(f"There is no '{missing[0]}' in '{data}'; nothing is measured.", file=sys.stderr)
@@ -101,9 +103,7 @@ def own_scene(options: argparse.Namespace) -> list[Scene]:
     """Return the user's networks as a scene."""
     camera = load_posed_images(options.pictures, "test").images[0].camera
     size = (camera.width, camera.height)
-    checkpoint, pictures = (
-        str(path.absolute()).lstrip("/") for path in (options.checkpoint, options.pictures)
-    )
+    checkpoint, pictures = (str(path.absolute()) for path in (options.checkpoint, options.pictures))
     return [Scene("own", checkpoint, pictures, options.corner_width, size, pictures)]
 
 
@@ -113,13 +113,27 @@ def measure(part: str, scene: Scene, data: Path, options: argparse.Namespace) ->
     for key, work in jobs(part, scene, data, options).items():
         name = re.sub(r"[^a-z0-9.]+", "_", f"{scene.name} {part} {key}".lower())
         kept = KEPT / f"{name}.json"
-        if not kept.exists():
+        recipe = recipe_of(scene, data, work)
+        found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else None
+        if found is None or found["recipe"] != recipe:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            found = work()
+            found = {"recipe": recipe, "commit": provenance()["commit"], "rows": work()}
             kept.write_text(json.dumps(found), encoding="utf-8")
-            print(*(json.dumps(row) for row in found), sep="\n", flush=True)
-        rows += json.loads(kept.read_text(encoding="utf-8"))
+            print(*(json.dumps(row) for row in found["rows"]), sep="\n", flush=True)
+        rows += [row | {"measured_at": found["commit"]} for row in found["rows"]]
     return rows
+
+
+def recipe_of(scene: Scene, data: Path, work: Work) -> str:
+    """Return everything that a measurement depends on besides the code: scene, networks, settings."""
+    digest = hashlib.blake2b((data / scene.checkpoint).read_bytes(), digest_size=8).hexdigest()
+    arguments = work.args if isinstance(work, partial) else ()
+    plain = [
+        msgspec.to_builtins(own) if isinstance(own, msgspec.Struct) else own
+        for own in arguments
+        if isinstance(own, msgspec.Struct | str | int | float | tuple)
+    ]
+    return json.dumps([dataclasses.asdict(scene), digest, plain])
 
 
 def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> dict[str, Work]:
@@ -134,7 +148,7 @@ def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> di
         points = POINTS[part](options.steps)
         return {label: partial(coded, scene, data, label, own) for label, own in points.items()}
     work: dict[str, Work] = {
-        "rivals": partial(nerf_runs.rivals, scene, data, LEVELS),
+        "rivals": partial(rivals, scene, data, LEVELS),
         "speed": partial(speed, scene, data),
         "pictures": partial(nerf_pictures.keep_shapes, scene, data, KEPT, RATIOS),
     }
@@ -191,6 +205,11 @@ def coded(scene: Scene, data: Path, label: str, settings: NerfPrunedSettings) ->
     row, field = nerf_runs.ours(scene, data, label, settings)
     nerf_pictures.keep_field(field, scene, label, KEPT)
     return [row]
+
+
+def rivals(scene: Scene, data: Path, levels: tuple[int, ...]) -> Rows:
+    """Return the rows of plain rounding."""
+    return nerf_runs.rivals(scene, data, levels, nerf_pictures.kept_field(scene, "ours, 50%", KEPT))
 
 
 def speed(scene: Scene, data: Path) -> Rows:

@@ -24,6 +24,9 @@ DEPTH_ENDING = ".depth"
 _FAINTEST = 1e-4
 
 
+DEFAULT_FPS = 24.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class PictureChoice:
     """What is written of each view.
@@ -40,7 +43,7 @@ class PictureChoice:
     alpha: bool = False
     depth: bool = False
     film: Path | None = None
-    fps: float = 24.0
+    fps: float = DEFAULT_FPS
     overwrite: bool = False
 
 

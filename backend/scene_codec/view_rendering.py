@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scene_codec.radiance.field import RenderedView
 
 DEFAULT_VIEWS = 40
+DEFAULT_ELEVATION = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class ViewChoice:
     frames: tuple[str, ...] = ()
     size: tuple[int, int] | None = None
     path_views: int = DEFAULT_VIEWS
-    elevation_degrees: float = 30.0
+    elevation_degrees: float = DEFAULT_ELEVATION
 
 
 class RenderedFrame(msgspec.Struct, frozen=True, kw_only=True):

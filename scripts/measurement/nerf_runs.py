@@ -29,6 +29,7 @@ from scene_codec.codecs.nerf_pruned.paper_method import (
 )
 from scene_codec.codecs.nerf_pruned.syntax import CodedField, write_field
 from scene_codec.codecs.nerf_pruned.weight_coding import encode_layers
+from scene_codec.entropy.bit_grid import encode_bit_grid
 from scene_codec.entropy.packing import pack_integers
 from scene_codec.networks.radiance_folding import folded
 from scene_codec.networks.radiance_mlp import RadianceMlp
@@ -38,7 +39,7 @@ from scene_codec.radiance.exact_rendering import SamplingPlan, render_exactly
 from scene_codec.radiance.field import RadianceField
 from scene_codec.radiance.field_space import to_field_space
 from scene_codec.radiance.nerf_field import NerfPairField, OccupiedNerfField
-from scene_codec.radiance.posed_images import load_posed_images
+from scene_codec.radiance.posed_images import PosedImage, load_posed_images
 from scene_codec.radiance.ray_supply import PictureRays
 
 CPU = torch.device("cpu")
@@ -114,8 +115,11 @@ def ours(
     return row | measure(field_of(coded, CPU), test_views(scene, data)).row(), coded
 
 
-def rivals(scene: Scene, data: Path, levels: Sequence[int]) -> list[dict[str, Any]]:
-    """Return rows of both networks rounded without training, for each number of bits and two coders."""
+def rivals(scene: Scene, data: Path, levels: Sequence[int], after: RadianceField) -> list[dict[str, Any]]:
+    """Return rows of networks rounded without training, for each number of bits and two coders.
+
+    after : our field, whose cells replace the coarse network in some of the rows
+    """
     pair = load_pair(scene, data)
     domain = published_domain(scene, data)
     views = test_views(scene, data)
@@ -123,6 +127,7 @@ def rivals(scene: Scene, data: Path, levels: Sequence[int]) -> list[dict[str, An
     for bits in levels:
         coarse, fine = copies(pair, CPU)
         assert coarse is not None
+        rows.append(_rounded_in_cells(scene, pair, bits, after, views))
         integers = [_rounded(network, bits) for network in (fine, coarse)]
         shown = measure(NerfPairField(coarse, fine, domain), views).row()
         flat = [array for arrays in integers for array in arrays]
@@ -134,13 +139,31 @@ def rivals(scene: Scene, data: Path, levels: Sequence[int]) -> list[dict[str, An
         for coder, size in (("range coding", len(pack_integers(flat))), ("lzma", len(packed))):
             rows.append(
                 {
-                    "label": f"{scene.name}: dense, {bits} bits, {coder}",
+                    "label": f"{scene.name}: both networks, {bits} bits, {coder}",
                     "file_bytes": size + biases,
                     "ratio_to_float32": pair.parameter_bytes / (size + biases),
                     **shown,
                 }
             )
     return rows
+
+
+def _rounded_in_cells(
+    scene: Scene, pair: NerfPair, bits: int, after: RadianceField, views: Sequence[PosedImage]
+) -> dict[str, Any]:
+    """Return the row of the folded fine network alone, rounded, with the cells of our file."""
+    assert isinstance(after, OccupiedNerfField)
+    fine = folded(pair.fine)
+    integers = _rounded(fine, bits)
+    size = len(pack_integers(integers)) + len(encode_bit_grid(after.grid.occupied.numpy()))
+    size += 4 * sum(layer.out_features for layer in fine.linear_layers().values())
+    shown = measure(OccupiedNerfField(fine, after.grid, after.domain), views)
+    return {
+        "label": f"{scene.name}: fine network in our cells, {bits} bits, range coding",
+        "file_bytes": size,
+        "ratio_to_float32": pair.parameter_bytes / size,
+        **shown.row(),
+    }
 
 
 def _rounded(network: RadianceMlp, bits: int) -> list[NDArray[np.int32]]:

@@ -141,10 +141,10 @@ class EvaluateArguments:
     json: Annotated[Path | None, arg(metavar="OUT")] = None
     """Write the full report to this file as JSON; '-' stands for stdout, without the table."""
 
-    samples: int = 100_000
-    """Points sampled on each surface of meshes."""
+    samples: int | None = None
+    """Points sampled on each surface of meshes, 100,000 by default."""
 
-    seed: int = 0
+    seed: int | None = None
     """Start of the random draws of the samples."""
 
     device: Device = "auto"

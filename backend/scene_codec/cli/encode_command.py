@@ -83,6 +83,8 @@ def encode(arguments: list[str]) -> int:
         default=EncodeArguments(inputs=tyro.MISSING, output=tyro.MISSING, settings=preset),
     )
     inputs = expand_patterns(options.inputs)
+    if chosen.codec is None:
+        content_of(inputs)  # a mixture is refused before anything is computed
     with cancel_on_interrupt() as token, progress_bar() as callback:
         report = api.encode(
             inputs,
@@ -146,7 +148,8 @@ def _show_encoded(report: EncodeReport) -> None:
         for row, item in zip(_object_rows(report), report.objects, strict=False)
     ]
     binary = sum(item.binary_bytes for item in report.objects)
-    source = sum(item.source_bytes for item in report.objects)
+    # A checkpoint also holds the state of its optimiser: to be smaller than that is no merit.
+    source = sum(item.source_bytes for item in report.objects if not item.parameters)
     whole = (size(binary), size(own), size(report.file_bytes), ratio(binary, report.file_bytes))
     columns = (*_object_columns(report), "with share of file", "ratio")
     print_table(shown(report.path), columns, rows, ("whole file", "", "", *whole))

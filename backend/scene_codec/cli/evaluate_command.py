@@ -53,6 +53,7 @@ def evaluate(arguments: list[str]) -> int:
             "Give either --reference ORIGINALS, for a file of meshes, or --images DATASET, for a file of "
             "radiance fields."
         )
+    _refuse_unused(options)
     if options.images is None:
         meshes = _measure_meshes(options)
         _finish(meshes, options)
@@ -66,16 +67,29 @@ def evaluate(arguments: list[str]) -> int:
     return OK
 
 
+def _refuse_unused(options: EvaluateArguments) -> None:
+    """Refuse flags that say nothing about what is measured."""
+    of_meshes = {"--samples": options.samples, "--seed": options.seed}
+    plain = options.split == "test" and options.every == 1
+    of_views = {"--split or --every": None if plain else True, "--size": options.size, "--only": options.only}
+    unused = of_views if options.images is None else of_meshes
+    for flag, value in unused.items():
+        if value is not None:
+            kind = "radiance fields" if options.images is None else "meshes"
+            raise InvalidRequestError(f"{flag} says something about {kind}, which are not measured here.")
+
+
 def _measure_meshes(options: EvaluateArguments) -> EvaluationReport:
     """Measure meshes against their originals."""
     from scene_codec.evaluation import evaluate as measure
+    from scene_codec.metrics.mesh_distance import DEFAULT_SAMPLES
 
     with cancel_on_interrupt() as token, progress_bar() as callback:
         return measure(
             options.file,
             options.reference,
-            samples=options.samples,
-            seed=options.seed,
+            samples=DEFAULT_SAMPLES if options.samples is None else options.samples,
+            seed=options.seed or 0,
             device=options.device,
             progress=Progress(callback, token),
         )

@@ -16,8 +16,8 @@ from scene_codec.cli.picture_size import picture_size
 from scene_codec.cli.terminal import duration, print_json, print_table, progress_bar, results, shown
 from scene_codec.errors import InvalidRequestError
 from scene_codec.progress import Progress
-from scene_codec.view_pictures import PictureChoice
-from scene_codec.view_rendering import DEFAULT_VIEWS, RenderReport, ViewChoice, render
+from scene_codec.view_pictures import DEFAULT_FPS, PictureChoice
+from scene_codec.view_rendering import DEFAULT_ELEVATION, DEFAULT_VIEWS, RenderReport, ViewChoice, render
 
 HELP = """Take pictures of a radiance field: one file per view, named after it, and a film.
 
@@ -61,11 +61,11 @@ class RenderArguments:
     size: Annotated[str | None, arg(metavar="WxH")] = None
     """Size of the pictures, of the cameras' shape; by default what the cameras say, 400x400 on a circle."""
 
-    orbit: Annotated[int, arg(metavar="N")] = DEFAULT_VIEWS
-    """Number of views on the circle when no cameras are given."""
+    orbit: Annotated[int | None, arg(metavar="N")] = None
+    """Number of views on the circle when no cameras are given, 40 by default."""
 
-    elevation: Annotated[float, arg(metavar="DEG")] = 30.0
-    """Height of the circle around the scene, in degrees above the horizon."""
+    elevation: Annotated[float | None, arg(metavar="DEG")] = None
+    """Height of the circle around the scene, in degrees above the horizon, 30 by default."""
 
     only: Annotated[str | None, arg(metavar="NAME")] = None
     """Which object, where the file holds several."""
@@ -82,8 +82,8 @@ class RenderArguments:
     film: Annotated[Path | None, arg(aliases=["--video"], metavar="FILE.mp4")] = None
     """Also write a film of the views (H.264), in front of the background."""
 
-    fps: float = 24.0
-    """Views shown in a second of the film."""
+    fps: float | None = None
+    """Views shown in a second of the film, 24 by default."""
 
     overwrite: bool = False
     """Replace files of the same names that are there already."""
@@ -100,20 +100,24 @@ def render_command(arguments: list[str]) -> int:
     options = parse(RenderArguments, "render", HELP, arguments)
     if options.cameras is None and options.split != "all":
         raise InvalidRequestError("--split chooses among the views of --cameras, which were not given.")
+    if options.cameras is not None and (options.orbit is not None or options.elevation is not None):
+        raise InvalidRequestError("--orbit and --elevation are of the circle, which --cameras replace.")
+    if options.film is None and options.fps is not None:
+        raise InvalidRequestError("--fps is of the film, which was not asked for. Give --film FILE.mp4.")
     views = ViewChoice(
         cameras=options.cameras,
         split=options.split,
         frames=options.frames,
         size=picture_size(options.size),
-        path_views=options.orbit,
-        elevation_degrees=options.elevation,
+        path_views=DEFAULT_VIEWS if options.orbit is None else options.orbit,
+        elevation_degrees=DEFAULT_ELEVATION if options.elevation is None else options.elevation,
     )
     pictures = PictureChoice(
         format=options.format,
         alpha=options.alpha,
         depth=options.depth,
         film=options.film,
-        fps=options.fps,
+        fps=DEFAULT_FPS if options.fps is None else options.fps,
         overwrite=options.overwrite,
     )
     with cancel_on_interrupt() as token, progress_bar() as callback:

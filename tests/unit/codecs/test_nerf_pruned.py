@@ -116,18 +116,18 @@ def test_pictures_are_learned_from_and_the_file_says_how_well(checkpoint, pictur
     settings = {**TINY, "images": str(pictures), "steps": 30}
     scene_codec.encode(checkpoint, tmp_path / "blob.nscene", settings=settings, device="cpu")
     details = scene_codec.inspect(tmp_path / "blob.nscene").objects[0].details["field"][0]
-    assert details["psnr_to_pictures"] > 20.0
+    assert details["psnr_to_training_pictures"] > 20.0
     assert details["psnr_to_networks"] > 20.0
     shown = decoded(tmp_path / "blob.nscene")
     errors = [
         np.square(image.load(True) - render_view(shown, image.camera).colour).mean()
         for image in load_posed_images(pictures, "test").images
     ]
-    assert -10 * np.log10(np.mean(errors)) == pytest.approx(details["psnr_to_pictures"], abs=1.5)
+    assert -10 * np.log10(np.mean(errors)) == pytest.approx(details["psnr_to_training_pictures"], abs=1.5)
 
 
 def test_the_papers_method_keeps_both_networks(checkpoint, pictures, tmp_path):
-    settings = {**TINY, "images": str(pictures), "prune": 0.5, "steps": 2}
+    settings = {"images": str(pictures), "prune": 0.5, "steps": 2, "rays": 64, "cells": 16}
     scene_codec.encode(checkpoint, tmp_path / "blob.nscene", preset="paper", settings=settings, device="cpu")
     field = decoded(tmp_path / "blob.nscene")
     assert isinstance(field, NerfPairField)
@@ -139,6 +139,27 @@ def test_the_papers_method_keeps_both_networks(checkpoint, pictures, tmp_path):
         ]
     )
     assert float((weights == 0).float().mean()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_papers_method_goes_on_where_it_was_stopped(checkpoint, pictures, tmp_path):
+    settings = msgspec.structs.replace(
+        settings_for("paper"), images=str(pictures), steps=4, rays=16, cells=16
+    )
+    whole = sections_of(checkpoint, settings)
+    token = CancelToken()
+
+    def stop(event):
+        if event.message.startswith("step 2"):
+            token.cancel()
+
+    with pytest.raises(Cancelled):
+        sections_of(checkpoint, settings, Progress(stop, token), tmp_path)
+    steps = []
+    assert (
+        sections_of(checkpoint, settings, Progress(lambda event: steps.append(event.message)), tmp_path)
+        == whole
+    )
+    assert not any(message.startswith("step 1,") for message in steps)
 
 
 def test_the_papers_method_without_retraining_needs_no_pictures(checkpoint):
@@ -181,6 +202,13 @@ def test_an_empty_network_and_a_wrong_space_are_refused_with_advice(tmp_path):
     path = write_blob(tmp_path / "blob.tar", domain=far_away)
     with pytest.raises(UnsupportedSceneError, match="no density"):
         sections_of(path, tiny())
+
+
+def test_pictures_of_an_object_are_not_taken_for_a_forward_facing_scene(checkpoint, pictures):
+    foreign = dataclasses.replace(load_checkpoint([checkpoint]), domain=None)
+    settings = tiny(images=str(pictures), scene="forward-facing")
+    with pytest.raises(InvalidRequestError, match="forward-facing"):
+        encode_field(foreign, settings, CPU, Progress())
 
 
 def test_contradicting_settings_are_refused():

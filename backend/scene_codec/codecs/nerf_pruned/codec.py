@@ -104,7 +104,7 @@ def _details(header: syntax.FieldHeader) -> dict[str, Any]:
         "corner_width": domain.corner_width,
         "cells": header.cells or None,
         "psnr_to_networks": to_networks,
-        "psnr_to_pictures": to_pictures,
+        "psnr_to_training_pictures": to_pictures,
     }
 
 

@@ -45,8 +45,8 @@ class NerfPrunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     corner_width: Annotated[int, msgspec.Meta(ge=0, le=32768)] | None = None
     """Width of the pictures that the network was trained with, if its rays went through the corners of
-    pixels, as in the original code; 0 for rays through centres. By default found by comparing with the
-    pictures."""
+    pixels, as in all code that descends from the original; 0 for rays through centres. By default found by
+    comparing with the pictures. Without pictures it is 0, and such networks are shown half a pixel off."""
 
     method: Literal["rate", "paper"] = "rate"
     """rate: pruned, quantised and retrained step by step against error and bits, occupied cells in place of
@@ -107,6 +107,13 @@ PRESETS: dict[str, tuple[str, NerfPrunedSettings]] = {
 }
 
 
+UNUSED = {
+    "paper": ("error_per_kilobyte", "distillation", "samples", "learning_rate"),
+    "rate": ("learning_rate_policy",),
+}
+"""Settings that a method does not use; they are refused when they are changed."""
+
+
 def settings_for(preset: str | None) -> NerfPrunedSettings:
     """Return the settings of a preset. Raises `InvalidRequestError` for an unknown one."""
     name = preset or DEFAULT_PRESET
@@ -125,4 +132,8 @@ def contradiction(settings: NerfPrunedSettings) -> str | None:
         return "the paper's method keeps all neurons"
     if settings.method == "paper" and settings.score != "magnitude":
         return "the paper's method prunes by magnitude"
+    plain = NerfPrunedSettings()
+    for name in UNUSED[settings.method]:
+        if getattr(settings, name) != getattr(plain, name):
+            return f"{name} has no meaning with the method {settings.method}"
     return None

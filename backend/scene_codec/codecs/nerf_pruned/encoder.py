@@ -92,7 +92,7 @@ def encode_field(
     folder : where an interrupted run leaves its state
     """
     if settings.method == "paper":
-        return prune_as_published(pair, settings, device, progress)
+        return prune_as_published(pair, settings, device, progress, folder)
     teacher = folded(pair.fine).to(device)
     set_up = progress.part(0.0, SET_UP_SHARE, "looking for the scene")
     scene = set_up_scene(teacher, pair, settings, set_up)

@@ -8,8 +8,10 @@ retrains, for which `learning_rate_policy` has both readings.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,8 @@ from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings
 from scene_codec.codecs.nerf_pruned.integer_networks import plain_integer_layers
 from scene_codec.codecs.nerf_pruned.scene_setup import SceneSetup, set_up_scene
 from scene_codec.codecs.nerf_pruned.syntax import CodedField, FieldHeader, StoredShape, pack_domain
-from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
+from scene_codec.codecs.training_state import read_training_state, write_training_state
+from scene_codec.errors import Cancelled, InvalidRequestError, UnsupportedSceneError
 from scene_codec.networks.radiance_folding import folded
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.progress import Progress
@@ -29,6 +32,7 @@ from scene_codec.radiance.field_space import to_field_space
 from scene_codec.radiance.scene_domain import SceneDomain
 
 SET_UP_SHARE = 0.05
+CHECKPOINT_INTERVAL_S = 30.0
 _BASE_RATE = 5e-4
 _DECAY_STEPS = 250_000
 
@@ -62,6 +66,7 @@ class RetrainingPlan:
 
     rate : learning rate of Adam, fresh moments
     steps, rays : number of steps, rays of each
+    checkpoint : where an interrupted run leaves its state
     """
 
     rate: float
@@ -69,6 +74,7 @@ class RetrainingPlan:
     rays: int
     sampling: SamplingPlan = SamplingPlan()  # noqa: RUF009 - frozen
     seed: int = 0
+    checkpoint: Path | None = None
 
 
 def retrain(
@@ -86,36 +92,87 @@ def retrain(
 
     Loss and sampling are those of the original training: squared error of both networks' pictures.
     """
-    present = [networks[1], *(own for own in networks[:1] if own is not None)]
-    parameters = [own.requires_grad_() for network in present for own in network.parameters()]
-    weights = [layer.weight for network in present for layer in network.linear_layers().values()]
-    optimiser = torch.optim.Adam(parameters, lr=plan.rate, eps=1e-7)
-    generator = torch.Generator().manual_seed(plan.seed)
-    device = networks[1].density.weight.device
-    for step in range(plan.steps):
-        rays, colours = draw(plan.rays, generator)
+    run = _Run(networks, masks, domain, plan)
+    if plan.checkpoint is not None:
+        run.restore(plan.checkpoint)
+    progress = progress.resumed(run.step / max(plan.steps, 1))
+    saved = time.monotonic()
+    try:
+        while run.step < plan.steps:
+            error = run.do_step(*draw(plan.rays, run.generator))
+            message = f"step {run.step}, {-10 * math.log10(max(error, 1e-12)):.1f} dB"
+            progress.update(run.step / plan.steps, message)
+            if plan.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
+                run.save(plan.checkpoint)
+                saved = time.monotonic()
+    except Cancelled:
+        if plan.checkpoint is not None:
+            run.save(plan.checkpoint)
+        raise
+    finally:
+        for own in run.parameters:
+            own.requires_grad_(False)
+
+
+class _Run:
+    """The state of one retraining."""
+
+    def __init__(
+        self,
+        networks: tuple[RadianceMlp | None, RadianceMlp],
+        masks: Sequence[Tensor],
+        domain: SceneDomain,
+        plan: RetrainingPlan,
+    ) -> None:
+        self._networks, self._masks, self._domain, self._plan = networks, masks, domain, plan
+        present = [networks[1], *(own for own in networks[:1] if own is not None)]
+        self.parameters = [own.requires_grad_() for network in present for own in network.parameters()]
+        self._weights = [layer.weight for network in present for layer in network.linear_layers().values()]
+        self._optimiser = torch.optim.Adam(self.parameters, lr=plan.rate, eps=1e-7)
+        self.generator = torch.Generator().manual_seed(plan.seed)
+        self.step = 0
+
+    def do_step(self, rays: Rays, colours: Tensor) -> float:
+        """Take one step; return the squared error of the fine network's colours."""
+        device = self._weights[0].device
         wanted = colours.to(device)
-        inside = to_field_space(rays.to(device), domain)
-        seen = render_exactly(networks, inside, domain, plan.sampling, generator)
-        errors = [
-            (pixels.over(domain.white_background) - wanted).square().mean()
-            for pixels in (seen.fine, seen.coarse)
-        ]
-        loss = errors[0] + errors[1]
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        with torch.no_grad():
-            for weight, mask in zip(weights, masks, strict=True):
-                weight.mul_(mask)
-        error = float(errors[0].detach())
+        inside = to_field_space(rays.to(device), self._domain)
+        seen = render_exactly(self._networks, inside, self._domain, self._plan.sampling, self.generator)
+        white = self._domain.white_background
+        fine, coarse = ((pixels.over(white) - wanted).square().mean() for pixels in (seen.fine, seen.coarse))
+        error = float(fine.detach())
         if not math.isfinite(error):
-            raise UnsupportedSceneError(f"Retraining got lost in step {step}. Use a lower learning rate.")
-        progress.update(
-            (step + 1) / plan.steps, f"step {step + 1}, {-10 * math.log10(max(error, 1e-12)):.1f} dB"
-        )
-    for own in parameters:
-        own.requires_grad_(False)
+            raise UnsupportedSceneError(f"Retraining got lost in step {self.step}. Use a lower rate.")
+        self._optimiser.zero_grad(set_to_none=True)
+        (fine + coarse).backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        with torch.no_grad():
+            for weight, mask in zip(self._weights, self._masks, strict=True):
+                weight.mul_(mask)
+        self.step += 1
+        return error
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on."""
+        state = {
+            "parameters": [own.detach() for own in self.parameters],
+            "optimiser": self._optimiser.state_dict(),
+            "generator": self.generator.get_state(),
+            "step": self.step,
+        }
+        write_training_state(path, state)
+
+    def restore(self, path: Path) -> None:
+        """Go back to what `save` wrote, if that is whole."""
+        state = read_training_state(path)
+        if state is None:
+            return
+        with torch.no_grad():
+            for own, stored in zip(self.parameters, state["parameters"], strict=True):
+                own.copy_(stored)
+        self._optimiser.load_state_dict(state["optimiser"])
+        self.generator.set_state(state["generator"])
+        self.step = state["step"]
 
 
 def stage_rate(pair: NerfPair) -> float:
@@ -144,7 +201,11 @@ def copies(pair: NerfPair, device: torch.device) -> tuple[RadianceMlp | None, Ra
 
 
 def prune_as_published(
-    pair: NerfPair, settings: NerfPrunedSettings, device: torch.device, progress: Progress
+    pair: NerfPair,
+    settings: NerfPrunedSettings,
+    device: torch.device,
+    progress: Progress,
+    folder: Path | None = None,
 ) -> CodedField:
     """Return both networks pruned, retrained, and in integers of 16 bits."""
     coarse, fine = copies(pair, device)
@@ -167,6 +228,7 @@ def prune_as_published(
             steps=settings.steps,
             rays=settings.rays,
             seed=settings.seed,
+            checkpoint=None if folder is None else folder / "checkpoint.pt",
         )
         part = progress.part(SET_UP_SHARE, 1.0, "retraining")
         retrain((coarse, fine), masks, scene.pictures.draw, scene.domain, plan, part)

@@ -88,6 +88,11 @@ def _known_domain(pair: NerfPair, images: PosedImageSet | None, settings: NerfPr
                 "The pictures are of a forward-facing scene, and their poses are normalised for it. Use "
                 "scene forward-facing."
             )
+        if images is not None and forward:
+            raise InvalidRequestError(
+                "The pictures are not of a forward-facing scene: their cameras have no common near plane and "
+                "no normalised poses. Use scene object, or auto."
+            )
         known = _usual_domain(forward)
     return known
 
