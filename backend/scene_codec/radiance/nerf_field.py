@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+from scipy.ndimage import binary_fill_holes
 from torch import Tensor
 
 from scene_codec.networks.radiance_mlp import RadianceMlp
@@ -18,6 +19,9 @@ from scene_codec.radiance.field_space import depth_of_distance, to_field_space
 from scene_codec.radiance.occupancy import OccupancyGrid
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.radiance.visibility import refined
+
+SOLID_DENSITY = 1e4
+"""Density of what nobody can look into."""
 
 _EXACT_RAYS = 2048
 _FAST_RAYS = 8192
@@ -85,6 +89,13 @@ class OccupiedNerfField:
         """The cells that rays are sampled in; made once, when the first picture is taken."""
         return refined(self.network, self.grid) if self.refine else self.grid
 
+    @cached_property
+    def _enclosed(self) -> Tensor:
+        """The cells (cells,), flat, that are not occupied and that occupied ones enclose."""
+        occupied = self.grid.occupied.cpu().numpy()
+        enclosed = binary_fill_holes(occupied) & ~occupied
+        return torch.from_numpy(enclosed).to(self.device).reshape(-1)
+
     def render(self, rays: Rays) -> RenderedRays:
         """Return what rays see."""
         inside = to_field_space(rays, self.domain)
@@ -92,7 +103,10 @@ class OccupiedNerfField:
         return _rendered(pixels, self.domain)
 
     def density(self, positions: Tensor) -> Tensor:
-        """Return the density (n,) at positions (n, 3), 0 outside of the occupied cells."""
+        """Return the density (n,) at positions (n, 3), 0 outside of the occupied cells.
+
+        Cells that occupied ones enclose, where nobody can look, count as solid: bodies have no inner wall.
+        """
         low, high = (
             torch.tensor(corner, device=positions.device) for corner in (self.grid.low, self.grid.high)
         )
@@ -100,5 +114,6 @@ class OccupiedNerfField:
         index = self.grid.flat_index(positions)
         occupied = (inside & self.grid.occupied.reshape(-1)[index]).nonzero().squeeze(1)
         density = torch.zeros(len(positions), device=positions.device)
+        density[inside & self._enclosed[index]] = SOLID_DENSITY
         density[occupied] = _density(self.network, positions[occupied])
         return density

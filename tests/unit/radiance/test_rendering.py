@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from octahedron_field import COLOUR, RADIUS, octahedron_density, octahedron_network
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
 from scene_codec.errors import Cancelled, UnsupportedSceneError
 from scene_codec.progress import CancelToken, Progress
 from scene_codec.radiance.cameras import Rays
+from scene_codec.radiance.density_surface import density_mesh
 from scene_codec.radiance.exact_rendering import SamplingPlan, render_exactly
 from scene_codec.radiance.fast_rendering import MarchingPlan, render_fast
 from scene_codec.radiance.field import render_view
@@ -172,3 +175,22 @@ def test_density_is_zero_outside_of_the_cells():
     density = field.density(positions)
     assert float(density[0]) == 0.0
     assert float(density[1]) == pytest.approx(float(octahedron_density(positions)[1]), rel=1e-4)
+
+
+def test_a_solid_body_has_no_inner_wall():
+    network = octahedron_network(steepness=4000.0)
+    grid = visible_cells(network)
+    mesh = density_mesh(
+        OccupiedNerfField(network, grid, dataclasses.replace(DOMAIN, low=grid.low, high=grid.high)), 40
+    )
+    assert len(connected_parts(mesh)) == 1
+
+
+def connected_parts(mesh):
+    """Return the connected parts of a mesh as sets of vertices."""
+    links = csr_matrix(
+        (np.ones(len(mesh.faces) * 2), (mesh.faces[:, [0, 1]].ravel(), mesh.faces[:, [1, 2]].ravel())),
+        shape=(len(mesh.vertices),) * 2,
+    )
+    count, labels = connected_components(links, directed=False)
+    return [np.flatnonzero(labels == part) for part in range(count)]

@@ -121,7 +121,16 @@ def _sampler(teacher: RadianceMlp, scene: SceneSetup, settings: NerfPrunedSettin
 def _job_key(item: CheckpointFile, settings: NerfPrunedSettings) -> str:
     """Return the name of a job's working folder: the same files and settings find their checkpoint again."""
     contents = [path.read_bytes() for path in item.paths]
+    if settings.images:
+        contents.append(_state_of(Path(settings.images)))
     return result_key("nerf-pruned retraining 1", msgspec.json.encode(settings), contents)
+
+
+def _state_of(pictures: Path) -> bytes:
+    """Return what tells whether a data set has changed: names, sizes and times of its files."""
+    files = sorted(pictures.rglob("*") if pictures.is_dir() else pictures.parent.rglob("*"))
+    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
+    return repr(states).encode()
 
 
 def _with_fewer_neurons(

@@ -77,7 +77,7 @@ def _known_domain(pair: NerfPair, images: PosedImageSet | None, settings: NerfPr
     known = pair.domain
     if known is None and images is not None:
         known = domain_of_pictures(images)
-        if known.ndc is None:
+        if images.layout == "blender":  # of whose scenes everybody knows how large they are
             low, high = _box(_OBJECT_HALF_SIDE, _OBJECT_HALF_SIDE)
             known = dataclasses.replace(known, low=low, high=high)
     if known is None:
