@@ -69,6 +69,9 @@ TABLES = {
 CURVES = "volume-rates"
 """The table whose points are drawn, see `draw_rate_curves`."""
 
+PRUNED = "nerf-ours"
+"""The table whose fields are shown, see `measurement.nerf_pictures`."""
+
 
 def main() -> int:
     """Write or check the document; returns the exit status."""
@@ -121,6 +124,8 @@ def section(name: str, parts: list[dict[str, Any]]) -> str:
     lines = [f"## {TABLES.get(name, name)}", ""]
     if name == CURVES:
         lines += [f"![Bits a voxel and PSNR of every codec and volume](pictures/{PICTURE.name})", ""]
+    if name == PRUNED:
+        lines += ["![Views, depths and surfaces at each ratio](pictures/nerf_pruning.png)", ""]
     lines.append("| | " + " | ".join(MEASURES[field] for field in columns) + " |")
     lines.append("|---|" + "---:|" * len(columns))
     for row, quoted in rows:

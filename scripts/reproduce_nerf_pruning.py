@@ -70,7 +70,7 @@ def main() -> int:
         print(KEPT / "own.json")
         return 0
     for part, rows in measured.items():
-        if rows:
+        if rows and part != "pictures":
             table = Table(f"nerf-{part}", rows, notes(part, options))
             write_results(RESULTS / f"nerf_{part}.json", table, {}, (data,))
     if "pictures" in options.only:
