@@ -71,7 +71,9 @@ def main() -> int:
         return 0
     for part, rows in measured.items():
         if rows and part != "pictures":
-            table = Table(f"nerf-{part}", rows, notes(part, options))
+            commits = ", ".join(sorted({row["measured_at"] for row in rows}))
+            where = f"Rows were measured at the commits {commits}; the file says which at which."
+            table = Table(f"nerf-{part}", rows, [*notes(part, options), where])
             write_results(RESULTS / f"nerf_{part}.json", table, {}, (data,))
     if "pictures" in options.only:
         nerf_pictures.draw_sheet(KEPT, CHECKOUT / "docs" / "pictures" / "nerf_pruning.png")
