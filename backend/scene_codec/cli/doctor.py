@@ -17,7 +17,7 @@ from scene_codec.cli.terminal import print_json, print_table, results, shown
 
 HELP = """Check this installation: packages, device, what to do about what is missing."""
 
-MODULES = {"libigl": "igl", "pillow": "PIL", "pymcubes": "mcubes", "pynrrd": "nrrd"}
+MODULES = {"libigl": "igl", "openexr": "OpenEXR", "pillow": "PIL", "pymcubes": "mcubes", "pynrrd": "nrrd"}
 """Modules of packages whose names differ from them."""
 
 OPTIONAL = {
