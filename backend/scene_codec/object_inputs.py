@@ -188,7 +188,7 @@ def _content_of_object(item: EncodeItem) -> Content:
 def _fault_of_object(item: EncodeItem, content: Content) -> str | None:
     """Return why an object cannot be put into a file, whatever its geometry, or None."""
     if _content_of_object(item) != content:
-        return f"it is not {_IN_WORDS[content]}, which is all that this file holds"
+        return f"it is no {_IN_WORDS[content].removeprefix('a ')}, which is all that this file holds"
     name_bytes = len(item.name.encode("utf-8", "surrogatepass"))
     if name_bytes > MAX_NAME_BYTES or not _is_unicode(item.name):
         return f"its name has {name_bytes} bytes, of {MAX_NAME_BYTES} at most, or is no valid Unicode"
