@@ -22,7 +22,12 @@ def find_files(paths: Iterable[Path | str], suffixes: Sequence[str], kind: str) 
     found: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found.update(dict.fromkeys(_search(path, tuple(suffixes), kind)))
+            below = files_below(path, suffixes)
+            if not below:
+                raise InvalidRequestError(
+                    f"The folder '{path}' holds no {kind} file ({', '.join(suffixes)})."
+                )
+            found.update(dict.fromkeys(below))
         elif path.exists():
             found[path] = None
         else:
@@ -30,15 +35,16 @@ def find_files(paths: Iterable[Path | str], suffixes: Sequence[str], kind: str) 
     return list(found)
 
 
-def _search(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:
-    """Return the files below `folder` whose names end in one of the suffixes."""
+def files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files in a folder and its subfolders whose names end in one of the suffixes.
+
+    In the order of `find_files`, hidden ones left out; none is no error.
+    """
     files = [
         file
         for file in folder.rglob("*")
-        if file.name.lower().endswith(suffixes)
+        if file.name.lower().endswith(tuple(suffixes))
         and file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(folder).parts)
     ]
-    if not files:
-        raise InvalidRequestError(f"The folder '{folder}' holds no {kind} file ({', '.join(suffixes)}).")
     return sorted(files, key=lambda file: file.relative_to(folder).as_posix())

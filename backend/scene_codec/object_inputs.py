@@ -14,7 +14,7 @@ from scene_codec.bitstream import ObjectRecord
 from scene_codec.bitstream.limits import MAX_HOST_BYTES, MAX_NAME_BYTES
 from scene_codec.codecs.contract import CodedSet, ContentSize, EncodeItem
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
-from scene_codec.file_search import find_files
+from scene_codec.file_search import files_below
 from scene_codec.geometry.mesh_file_search import find_mesh_files
 from scene_codec.geometry.mesh_files import READABLE_SUFFIXES as MESH_SUFFIXES
 from scene_codec.geometry.mesh_files import load_scene_objects
@@ -153,14 +153,13 @@ def _called(item: EncodeInput) -> str:
 
 
 def _content_of_item(item: EncodeInput) -> Content:
-    """Return what one input is; a folder is what the first known file in it is."""
+    """Return what one input is, or what is in a folder. Raises `InvalidRequestError` for several, or none."""
     if isinstance(item, EncodeItem):
         return _content_of_object(item)
     path = Path(item)
     if not path.is_dir():
         return "radiance" if is_checkpoint_file(path) else "volume" if volume_suffix(path) else "mesh"
-    suffixes = (*MESH_SUFFIXES, *VOLUME_SUFFIXES, *CHECKPOINT_SUFFIXES)
-    files = find_files([path], tuple(dict.fromkeys(suffixes)), "mesh, volume or checkpoint")
+    files = files_below(path, (*MESH_SUFFIXES, *VOLUME_SUFFIXES, *CHECKPOINT_SUFFIXES))
     trained = checkpoints_below(path) if any(is_checkpoint_file(file) for file in files) else []
     others = [file for file in files if not is_checkpoint_file(file)]
     found: dict[Content, list[Path]] = {
@@ -176,7 +175,15 @@ def _content_of_item(item: EncodeInput) -> Content:
             f"The folder '{path}' holds {_IN_WORDS[first]} ('{one.name}') and {_IN_WORDS[second]} "
             f"('{other.name}'), and a file one or the other. Name the files, or the codec."
         )
-    return there[0][0] if there else "volume"
+    if there:
+        return there[0][0]
+    if not any(volume_suffix(file) for file in others):
+        raise InvalidRequestError(
+            f"The folder '{path}' holds no mesh ({', '.join(MESH_SUFFIXES)}), no volume "
+            f"({', '.join(VOLUME_SUFFIXES)}) and no trained radiance field "
+            f"({', '.join(CHECKPOINT_SUFFIXES)})."
+        )
+    return "volume"
 
 
 def _content_of_object(item: EncodeItem) -> Content:

@@ -201,3 +201,13 @@ def test_a_folder_of_meshes_and_volumes_is_refused_and_one_with_textures_is_not(
         scene_codec.encode(tmp_path, tmp_path / "a.nscene", device="cpu")
     report = scene_codec.encode(tmp_path, tmp_path / "a.nscene", codec="volume-wavelet", device="cpu")
     assert "a" in [item.name for item in report.objects]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "sources.tar", ".hidden.obj"])
+def test_a_folder_with_nothing_to_encode_is_refused_with_all_that_could_be(name, tmp_path):
+    (tmp_path / name).write_bytes(b"no scene")
+    with pytest.raises(InvalidRequestError) as refusal:
+        scene_codec.encode([tmp_path], tmp_path / "x.nscene")
+    for words in ("no mesh (.obj", "no volume (.npy", "no trained radiance field (.tar", str(tmp_path)):
+        assert words in str(refusal.value)
+    assert ".vdb" in str(refusal.value)
