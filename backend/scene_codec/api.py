@@ -32,6 +32,7 @@ from scene_codec.codecs.contract import ContentSize, JobContext, SceneItem
 from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
 from scene_codec.devices import check_device_name, resolve_device
 from scene_codec.errors import (
+    CorruptFileError,
     InvalidRequestError,
     UnsupportedVersionError,
 )
@@ -174,13 +175,17 @@ def decode(
     return _decode_all(scene, chosen, entries, device, progress or Progress(), failures)
 
 
-def inspect(file: str | Path) -> FileSummary:
+def inspect(file: str | Path, *, check: bool = False) -> FileSummary:
     """Tell what a file holds, section by section, without decoding it and without torch.
+
+    check : compare all checksums, for which the whole file is read, and list damaged sections in place of
+        raising for the first one that is needed
 
     Raises `CorruptFileError` and `UnsupportedVersionError`. A codec that this release does not know is no
     error: its sections are listed as unknown.
     """
     with open_scene_file(file) as scene:
+        damage = list(scene.damage()) if check else None
         account = account_bytes(scene)
         codec = all_codecs().get(scene.codec)
         shared_labels = codec.shared_labels if codec else {}
@@ -194,7 +199,7 @@ def inspect(file: str | Path) -> FileSummary:
                 transform=entry.transform or IDENTITY,
                 host_bytes=len(entry.host),
                 instance_of=None if entry.instance_of is None else names[entry.instance_of],
-                details=_details(scene, codec, entry),
+                details=_details_if_whole(scene, codec, entry, damage),
             )
             for entry, own_bytes in zip(scene.objects, account.object_bytes, strict=True)
         )
@@ -207,6 +212,7 @@ def inspect(file: str | Path) -> FileSummary:
             header_bytes=account.header_bytes,
             shared=_section_summaries(scene.shared, shared_labels),
             objects=objects,
+            damage=tuple(damage or ()),
         )
 
 
@@ -286,6 +292,20 @@ def _details(scene: SceneFile, codec: Codec | None, entry: ObjectEntry) -> Detai
         return {}
     kinds = [section.kind for section in entry.sections if section.kind in codec.detail_kinds]
     return codec.details({kind: scene.read_object(entry.name, kind) for kind in kinds}) if kinds else {}
+
+
+def _details_if_whole(
+    scene: SceneFile, codec: Codec | None, entry: ObjectEntry, damage: list[str] | None
+) -> Details:
+    """Return what the codec says of an object; what is damaged goes to `damage`, or is raised without it."""
+    try:
+        return _details(scene, codec, entry)
+    except CorruptFileError as problem:
+        if damage is None:
+            raise
+        if str(problem) not in damage:
+            damage.append(str(problem))
+        return {}
 
 
 def _section_summaries(

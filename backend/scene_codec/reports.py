@@ -89,7 +89,10 @@ class ObjectSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What `inspect` tells without decoding: header, shared sections and objects add up to `file_bytes`."""
+    """What `inspect` tells without decoding: header, shared sections and objects add up to `file_bytes`.
+
+    damage : a sentence about everything that is damaged, when that was looked for
+    """
 
     path: str
     file_bytes: int
@@ -99,6 +102,7 @@ class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
     header_bytes: int
     shared: tuple[SectionSummary, ...]
     objects: tuple[ObjectSummary, ...]
+    damage: tuple[str, ...] = ()
 
 
 class CodecInfo(msgspec.Struct, frozen=True, kw_only=True):

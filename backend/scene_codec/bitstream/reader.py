@@ -153,11 +153,17 @@ class SceneFile:
 
     def verify(self) -> None:
         """Check the checksum of every section. Raises `CorruptFileError` that names the first damaged one."""
-        for section in self.shared:
-            self._check(section, "the shared part")
-        for entry in self.objects:
-            for section in entry.sections:
-                self._check(section, f"object {entry.name!r}")
+        for damage in self.damage():
+            raise CorruptFileError(damage)
+
+    def damage(self) -> Iterator[str]:
+        """Yield a sentence about every section whose checksum does not match. Reads the whole file."""
+        owners = [("the shared part", self.shared)]
+        owners += [(f"object {entry.name!r}", entry.sections) for entry in self.objects]
+        for owner, sections in owners:
+            for section in sections:
+                if not self._is_whole(section):
+                    yield self._damage(section, owner)
 
     def raw_sections(self) -> Iterator[bytes]:
         """Yield everything behind the header, as it is, in chunks."""
@@ -198,12 +204,11 @@ class SceneFile:
                 return payload
         raise CorruptFileError(f"{self._label}: {owner} has no section of kind {kind}.")
 
-    def _check(self, section: SectionEntry, owner: str) -> None:
+    def _is_whole(self, section: SectionEntry) -> bool:
         checksum = 0
         for chunk in self._chunks(section.offset, section.length):
             checksum = zlib.crc32(chunk, checksum)
-        if checksum != section.crc32:
-            raise CorruptFileError(self._damage(section, owner))
+        return checksum == section.crc32
 
     def _damage(self, section: SectionEntry, owner: str) -> str:
         return (

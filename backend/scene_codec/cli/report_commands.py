@@ -6,11 +6,13 @@ from typing import Any
 
 from scene_codec import api
 from scene_codec.cli.arguments import InspectArguments, ReportArguments, parse
-from scene_codec.cli.exit_codes import OK
-from scene_codec.cli.terminal import print_json, print_table, results, shown, size
+from scene_codec.cli.exit_codes import ERROR, OK
+from scene_codec.cli.terminal import messages, print_json, print_table, results, shown, size
 from scene_codec.reports import FileSummary, SectionSummary
 
 INSPECT_HELP = """Show what is in a .nscene file, section by section, without decoding it.
+
+All checksums are compared: a damaged file is an error, and what can be read of it is shown all the same.
 
 Examples:
   scene-codec inspect scene.nscene
@@ -25,12 +27,16 @@ CODECS_HELP = """List the codecs and their presets."""
 def inspect(arguments: list[str]) -> int:
     """Run `inspect` and return the exit status. Imports nothing that imports torch."""
     options = parse(InspectArguments, "inspect", INSPECT_HELP, arguments)
-    summary = api.inspect(options.file)
+    summary = api.inspect(options.file, check=True)
     if options.json:
         print_json(summary)
     else:
         _show_file(summary)
-    return OK
+    for sentence in summary.damage[:ROWS_SHOWN]:
+        messages().print(f"scene-codec: {shown(sentence)}")
+    if len(summary.damage) > ROWS_SHOWN:
+        messages().print(f"{len(summary.damage):,} sections are damaged; --json lists all.")
+    return ERROR if summary.damage else OK
 
 
 def list_codecs(arguments: list[str]) -> int:

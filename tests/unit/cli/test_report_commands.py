@@ -2,12 +2,15 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+import scene_codec
 from scene_codec.bitstream import ObjectRecord, SceneContent, Section, write_scene_file
 from scene_codec.cli import doctor
 from scene_codec.cli.main import main
 from scene_codec.codecs.registry import all_codecs
+from scene_codec.errors import CorruptFileError
 
 
 @pytest.fixture
@@ -35,6 +38,63 @@ def test_inspect_shows_every_object_and_the_total(scene_file, capsys):
     assert "花瓶" in text
     assert "unheard-of" in text
     assert f"{scene_file.stat().st_size} B" in text
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_inspect_of_a_damaged_file_fails_and_shows_what_can_be_read(flags, scene_file, capsys):
+    content = bytearray(scene_file.read_bytes())
+    content[-1] ^= 1  # of the last section, that of the cube
+    scene_file.write_bytes(content)
+    assert main(["inspect", str(scene_file), *flags]) == 2
+    shown = capsys.readouterr()
+    assert "花瓶" in shown.out
+    words = " ".join(shown.err.split())
+    assert "the section of kind 40 of object 'Cube'" in words
+    assert "damaged, its checksum does not match" in words
+    assert "花瓶" not in words
+    if flags:
+        (sentence,) = json.loads(shown.out)["damage"]
+        assert "'Cube'" in sentence
+
+
+def test_inspect_names_all_that_is_damaged(scene_file, capsys):
+    content = bytearray(scene_file.read_bytes())
+    content[-5 - 5 - 1] ^= 1  # the end of the shared section
+    content[-1] ^= 1
+    scene_file.write_bytes(content)
+    assert main(["inspect", str(scene_file)]) == 2
+    words = " ".join(capsys.readouterr().err.split())
+    assert "kind 3 of the shared part" in words
+    assert "kind 40 of object 'Cube'" in words
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_inspect_of_a_file_with_a_damaged_header_fails(flags, scene_file, capsys):
+    content = bytearray(scene_file.read_bytes())
+    content[40] ^= 1
+    scene_file.write_bytes(content)
+    assert main(["inspect", str(scene_file), *flags]) == 2
+    shown = capsys.readouterr()
+    assert "header" in shown.err
+    assert not flags or json.loads(shown.out)["error"]["code"] == "corrupt-file"
+
+
+def test_what_a_codec_cannot_say_of_a_damaged_object_is_left_out(tmp_path, capsys):
+    path = tmp_path / "a.nscene"
+    np.save(tmp_path / "a.npy", np.arange(64, dtype=np.float32).reshape(4, 4, 4))
+    scene_codec.encode(tmp_path / "a.npy", path)
+    (item,) = scene_codec.inspect(path).objects
+    assert item.details
+    content = bytearray(path.read_bytes())
+    content[-sum(part.bytes for part in item.sections)] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptFileError, match="object 'a'"):
+        scene_codec.inspect(path)
+    summary = scene_codec.inspect(path, check=True)
+    assert not summary.objects[0].details
+    assert len(summary.damage) == 1
+    assert main(["inspect", str(path)]) == 2
+    assert "object 'a'" in capsys.readouterr().err
 
 
 def test_inspect_loads_no_torch(scene_file):
