@@ -71,12 +71,12 @@ class _Intrinsics(msgspec.Struct, kw_only=True):
 
 
 class _Frame(_Intrinsics, kw_only=True):
-    transform_matrix: list[list[float]]
+    transform_matrix: list[list[float]] | None = None
     file_path: str = ""
 
 
 class _Transforms(_Intrinsics, kw_only=True):
-    frames: list[_Frame]
+    frames: list[_Frame] | None = None
 
 
 class _View(msgspec.Struct, frozen=True):
@@ -117,11 +117,8 @@ def load_transforms(path: Path, request: ViewRequest) -> PosedImageSet:
         raise InvalidRequestError(
             f"{path} has no frame in the split '{request.split}'. Choose another split, such as 'all'."
         )
-    missing = [view for view in views if view.picture is None]
-    if missing and request.pictures_needed:
-        raise missing[0].refuse(
-            f"has no picture there, and so it is with {len(missing)} of {len(views)} frames. Add the pictures"
-        )
+    if request.pictures_needed:
+        _check_pictures(views)
     first_picture = next((view.picture for view in views if view.picture is not None), None)
     header = None if first_picture is None else read_picture_header(first_picture)
     pixel_keys = ("fl_x", "fl_y", "cx", "cy")
@@ -146,12 +143,28 @@ def load_transforms(path: Path, request: ViewRequest) -> PosedImageSet:
     )
 
 
+def _check_pictures(views: list[_View]) -> None:
+    """Raise `InvalidRequestError` unless every frame has a picture."""
+    unnamed = [view for view in views if not view.frame.file_path]
+    if unnamed:
+        raise unnamed[0].refuse(
+            f"has no key 'file_path', and so it is with {len(unnamed)} of {len(views)} frames: it names the "
+            "picture, relative to the file"
+        )
+    missing = [view for view in views if view.picture is None]
+    if missing:
+        raise missing[0].refuse(
+            f"has no picture there, and so it is with {len(missing)} of {len(views)} frames. Add the pictures"
+        )
+
+
 def _views(path: Path, request: ViewRequest) -> list[_View]:
     """Return the frames of the wanted split."""
     if path.is_dir():
         there = [split for split, name in SPLIT_FILES.items() if (path / name).is_file()]
         if request.split == "all" and there:
-            return [view for split in there for view in _read(path / SPLIT_FILES[split])]
+            lists = [_read(path / SPLIT_FILES[split], may_be_empty=len(there) > 1) for split in there]
+            return [view for views in lists for view in views]
         if request.split in there:
             return _read(path / SPLIT_FILES[request.split])
         if there:
@@ -165,7 +178,7 @@ def _views(path: Path, request: ViewRequest) -> list[_View]:
     return [views[index] for index in every_eighth(len(views), request.split)]
 
 
-def _read(path: Path) -> list[_View]:
+def _read(path: Path, *, may_be_empty: bool = False) -> list[_View]:
     """Return the frames of a file, checked for what does not depend on pictures."""
     try:
         with path.open("rb") as stream:
@@ -179,10 +192,15 @@ def _read(path: Path) -> list[_View]:
         raise InvalidRequestError(
             f"{path} does not list cameras as NeRF, instant-ngp and nerfstudio do: {str(error)[:200]}."
         ) from error
-    if len(whole.frames) > MAX_VIEWS:
-        raise InvalidRequestError(f"{path} lists {len(whole.frames)} frames; {MAX_VIEWS} are allowed.")
+    frames = whole.frames
+    if frames is None:
+        raise InvalidRequestError(f"{path} has no key 'frames', which lists pictures and their cameras.")
+    if not frames and not may_be_empty:
+        raise InvalidRequestError(f"{path} lists no cameras: its key 'frames' is empty.")
+    if len(frames) > MAX_VIEWS:
+        raise InvalidRequestError(f"{path} lists {len(frames)} frames; {MAX_VIEWS} are allowed.")
     views = []
-    for index, frame in enumerate(whole.frames):
+    for index, frame in enumerate(frames):
         view = _View(frame, whole, path, index, None)
         _check_lens(view)
         views.append(_View(frame, whole, path, index, _picture(view)))
@@ -281,6 +299,8 @@ def _focal(view: _View, key: str, angle_key: str, side: int) -> float | None:
 def _pose(view: _View) -> NDArray[np.float64]:
     """Return the pose, camera to world, when it is rigid but for a small error of scale."""
     rows = view.frame.transform_matrix
+    if rows is None:
+        raise view.refuse("has no key 'transform_matrix', its pose")
     if len(rows) != 4 or any(len(row) != 4 for row in rows):
         raise view.refuse("has a transform_matrix that is not 4 x 4")
     pose = np.array(rows, np.float64)

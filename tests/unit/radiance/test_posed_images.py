@@ -187,8 +187,12 @@ def test_a_split_that_is_missing_or_empty_is_refused(tmp_path):
     with pytest.raises(InvalidRequestError, match="has the splits train"):
         load_posed_images(folder, "test")
     write_json(folder / "transforms_test.json", [], camera_angle_x=ANGLE)
-    with pytest.raises(InvalidRequestError, match="no frame in the split 'test'"):
+    with pytest.raises(InvalidRequestError, match=r"transforms_test\.json.*'frames' is empty"):
         load_posed_images(folder, "test")
+    assert len(load_posed_images(folder, "all").images) == 3
+    write_json(tmp_path / "one.json", [frame(0)], camera_angle_x=ANGLE, w=8, h=8)
+    with pytest.raises(InvalidRequestError, match="no frame in the split 'train'"):
+        load_cameras(tmp_path / "one.json", split="train")
     with pytest.raises(InvalidRequestError, match="no split 'both'"):
         load_posed_images(folder, "both")
 
@@ -301,6 +305,27 @@ def test_files_that_list_no_cameras_are_refused(tmp_path, text):
     (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(InvalidRequestError, match=r"a\.json"):
         load_cameras(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"camera_angle_x": ANGLE}, r"transforms\.json has no key 'frames'"),
+        ({"frames": None}, r"transforms\.json has no key 'frames'"),
+        ({"frames": []}, r"transforms\.json lists no cameras: its key 'frames' is empty"),
+        ({"frames": [frame(0)]}, r"Frame 0 of .*transforms\.json has no key 'file_path'.*1 of 1 frames"),
+        (
+            {"frames": [{"file_path": "a.png"}], "camera_angle_x": ANGLE, "w": 8, "h": 8},
+            r"Frame 0 \('a\.png'\) of .*transforms\.json has no key 'transform_matrix'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("split", ["test", "all"])
+def test_a_key_that_is_missing_is_named_with_its_file(tmp_path, content, message, split):
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    write_png(tmp_path / "a.png", np.zeros((8, 8, 3)))
+    with pytest.raises(InvalidRequestError, match=message):
+        load_posed_images(tmp_path, split)
 
 
 @pytest.mark.parametrize(
