@@ -16,10 +16,10 @@ from typing import Literal
 
 from scene_codec.errors import InvalidRequestError, SceneCodecError, UnsupportedSceneError
 from scene_codec.networks.radiance_mlp import RadianceMlp
+from scene_codec.radiance.archive_names import LEGACY_START, PICKLE_MEMBER, ZIP_START, zip_names
 from scene_codec.radiance.keras_checkpoint import holds_objects, load_keras_network
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.radiance.stored_layers import EXPECTED_LAYOUTS, LARGEST_FILE, StoredPair, unexpected
-from scene_codec.radiance.torch_archive import LEGACY_START, PICKLE_MEMBER, ZIP_START, zip_names
 from scene_codec.radiance.torch_checkpoint import load_torch_pair
 
 Layout = Literal["bmild", "yenchenlin", "krrish94"]

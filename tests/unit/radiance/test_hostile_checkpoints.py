@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from scene_codec.errors import SceneCodecError, UnsupportedSceneError
 from scene_codec.radiance import checkpoints
+from scene_codec.radiance.archive_names import LEGACY_START
 from scene_codec.radiance.checkpoints import load_checkpoint, looks_like_checkpoint
-from scene_codec.radiance.torch_archive import LEGACY_START
 
 SIZES = Sizes(depth=3, width=4, skips=(1,), octaves=(1, 1), view=(3,))
 PORT = files.yenchenlin_weights(SIZES)
