@@ -82,6 +82,28 @@ def fit_parametric(
     return search.best((best, replace(best, limit=None))) if limit == "free" else best
 
 
+def fit_skewed(values: NDArray[np.int64], repeats: NDArray[np.int64]) -> ParametricModel:
+    """Return a model with a ratio for either side and a probability of zero, for a histogram around zero.
+
+    A tenth of the time of `fit_parametric`: one shape, and no other centre.
+    """
+    total = max(int(repeats.sum()), 1)
+    central = byte_of_probability(float(repeats[values == 0].sum()) / total)
+    ratio, left_ratio = (_ratio_of(values, repeats, sign) for sign in (1, -1))
+    best = ParametricModel(ratio=ratio, left_ratio=left_ratio, centre_probability=central)
+    search = _Search(values, repeats)
+    for vary in (_vary_ratio, _vary_left_ratio, _vary_ratio, _vary_left_ratio):
+        best = search.descend(best, vary, _REFINING_STEPS)
+    return best
+
+
+def _ratio_of(values: NDArray[np.int64], repeats: NDArray[np.int64], sign: int) -> int:
+    """Return the ratio of a geometric side with the mean of the values on it."""
+    side = values * sign > 0
+    mean = float(np.abs(values[side]) @ repeats[side]) / max(int(repeats[side].sum()), 1)
+    return byte_of_probability(1.0 - 1.0 / max(mean, 1.0 + 2.0**-6))
+
+
 def _start(search: _Search, limit: int | Literal["free"] | None) -> ParametricModel:
     """Return the best geometric model of those centred on zero, the median and the most frequent symbol."""
     ends = np.cumsum(search.repeats)
