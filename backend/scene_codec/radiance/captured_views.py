@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -68,6 +68,7 @@ class PosedImageSet:
         coordinates
     ndc : (2 f / width, 2 f / height) when the scene is forward-facing, see `SceneDomain.ndc`; None otherwise
     white_background : whether what is behind the scene is white; black otherwise
+    world_limits : near and far of a forward-facing scene for fields that live in world space
     """
 
     layout: Literal["blender", "llff", "instant-ngp"]
@@ -76,6 +77,14 @@ class PosedImageSet:
     far: float
     ndc: tuple[float, float] | None
     white_background: bool
+    world_limits: tuple[float, float] | None = None
+
+    def in_world_space(self) -> PosedImageSet:
+        """Return the set for a field in world space: the same cameras, near and far counted along rays."""
+        if self.world_limits is None:
+            return self
+        near, far = self.world_limits
+        return replace(self, near=near, far=far, ndc=None, world_limits=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,6 +33,9 @@ NUMBERS_PER_VIEW = 17
 NEAREST = 4.0 / 3.0
 """How far away the nearest thing of a scene is once it has been scaled: in front of the near plane, at 1."""
 
+_NEAR_SHARE = 0.9
+"""Where rays begin in world space, as a part of the least depth (Mildenhall et al., 2020, released code)."""
+
 _MAX_BYTES = MAX_VIEWS * NUMBERS_PER_VIEW * 8 + 4096
 
 
@@ -62,7 +65,7 @@ class _Pictures:
 
 
 def load_llff(folder: Path, request: ViewRequest) -> PosedImageSet:
-    """Return the views of a capture, in normalised device coordinates.
+    """Return the views of a capture, in normalised device coordinates; for world space, see `in_world_space`.
 
     Every eighth view is for tests, see `every_eighth`. Without a wanted size, the smallest pictures that are
     there are taken (the folder with the largest factor); with one, those of that size, or else the smallest
@@ -100,7 +103,13 @@ def load_llff(folder: Path, request: ViewRequest) -> PosedImageSet:
     # Of the first view: the space has one shape, also where focal lengths differ a little.
     ndc = (2.0 * float(captured.focals[0]) / own[0], 2.0 * float(captured.focals[0]) / own[1])
     return PosedImageSet(
-        layout="llff", images=tuple(images), near=0.0, far=1.0, ndc=ndc, white_background=False
+        layout="llff",
+        images=tuple(images),
+        near=0.0,
+        far=1.0,
+        ndc=ndc,
+        white_background=False,
+        world_limits=(_NEAR_SHARE * float(captured.bounds.min()), float(captured.bounds.max())),
     )
 
 

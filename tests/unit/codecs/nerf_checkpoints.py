@@ -9,8 +9,10 @@ from PIL import Image
 
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.networks.radiance_shape import RadianceShape
+from scene_codec.radiance.cameras import Camera
 from scene_codec.radiance.checkpoint_writer import write_checkpoint
 from scene_codec.radiance.field import render_view
+from scene_codec.radiance.llff_layout import NEAREST
 from scene_codec.radiance.nerf_field import NerfPairField
 from scene_codec.radiance.ray_supply import made_cameras
 from scene_codec.radiance.scene_domain import SceneDomain
@@ -21,7 +23,7 @@ TINY = {"steps": 6, "rays": 64, "samples": 64, "cells": 16}
 """Settings with which the codec does all its work in a second or two."""
 
 
-def blob_network(radius=0.7, seed=0):
+def blob_network(radius=0.7, seed=0, centre=(0.0, 0.0, 0.0)):
     """Return a network of the published wiring that shows a solid octahedron with soft colours."""
     shape = RadianceShape(
         position_octaves=1, direction_octaves=1, trunk=(WIDTH, WIDTH), bottleneck=WIDTH, view=(8,)
@@ -30,7 +32,7 @@ def blob_network(radius=0.7, seed=0):
     first = network.trunk[0]
     first.weight[:6].zero_()
     first.weight[:6, :3] = torch.cat([torch.eye(3), -torch.eye(3)])
-    first.bias[:6].zero_()
+    first.bias[:6] = torch.tensor([*(-place for place in centre), *centre])
     second = network.trunk[1]
     second.weight[:6].zero_()
     second.weight[:6, :6] = torch.eye(6)
@@ -62,4 +64,31 @@ def write_pictures(folder, count=6, side=20):
     for split in ("train", "val", "test"):
         text = json.dumps({"camera_angle_x": angle, "frames": frames})
         (folder / f"transforms_{split}.json").write_text(text, encoding="utf-8")
+    return folder
+
+
+def write_forward_facing(folder, network, domain, count=9, side=20):
+    """Write a data set of pictures of a field in the layout of LLFF, from cameras around the origin."""
+    field = NerfPairField(None, network, domain)
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for index in range(count):
+        place = [0.25 * (index % 3 - 1), 0.25 * (index // 3 - 1), 0.0]
+        pose = np.eye(4)
+        pose[:3, 3] = place
+        camera = Camera(
+            width=side,
+            height=side,
+            focal_x=side,
+            focal_y=side,
+            centre_x=side / 2,
+            centre_y=side / 2,
+            pose=pose,
+        )
+        colour = np.rint(render_view(field, camera).colour * 255).astype(np.uint8)
+        Image.fromarray(colour).save(folder / "images" / f"{index}.png")
+        axes = np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # down, right, back
+        matrix = np.column_stack([axes, place, [side] * 3])
+        rows.append([*matrix.reshape(-1), NEAREST, domain.far])
+    np.save(folder / "poses_bounds.npy", np.array(rows))
     return folder

@@ -204,13 +204,6 @@ def test_an_empty_network_and_a_wrong_space_are_refused_with_advice(tmp_path):
         sections_of(path, tiny())
 
 
-def test_pictures_of_an_object_are_not_taken_for_a_forward_facing_scene(checkpoint, pictures):
-    foreign = dataclasses.replace(load_checkpoint([checkpoint]), domain=None)
-    settings = tiny(images=str(pictures), scene="forward-facing")
-    with pytest.raises(InvalidRequestError, match="forward-facing"):
-        encode_field(foreign, settings, CPU, Progress())
-
-
 def test_contradicting_settings_are_refused():
     for wrong in (
         {"near": 5.0, "far": 2.0},

@@ -87,6 +87,19 @@ def test_the_smallest_pictures_are_taken_and_focal_lengths_fit_them(tmp_path):
     np.testing.assert_allclose(captured.images[3].load(False), 3 / 255, atol=1e-6)
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_in_world_space_rays_run_from_before_the_nearest_to_the_farthest_thing(tmp_path, split):
+    rows, _, _ = rows_of()
+    captured = load_posed_images(capture(tmp_path / "a", rows=rows), split)
+    world = captured.in_world_space()
+    assert (captured.near, captured.far) == (0.0, 1.0)
+    assert world.near == pytest.approx(0.9 * 4 / 3)
+    assert world.far == pytest.approx(rows[:, 16].max() * (4 / 3) / rows[:, 15].min())
+    assert world.ndc is None
+    assert world.images == captured.images
+    assert world.in_world_space() is world
+
+
 @pytest.mark.parametrize(
     ("size", "folder"), [((8, 6), "images_8"), ((12, 9), "images_4"), ((16, 12), "images_4")]
 )

@@ -31,8 +31,9 @@ class NerfPrunedSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     the network learns from what the large one shows."""
 
     scene: Literal["auto", "object", "forward-facing"] = "auto"
-    """Space of the network: object: world space, cameras all around; forward-facing: normalised device
-    coordinates. auto: as the pictures or the checkpoint say, otherwise object."""
+    """Space of the network: object: world space, also for forward-facing pictures with a network that was
+    trained without normalised device coordinates (--no_ndc); forward-facing: in these. auto: as the pictures
+    or the checkpoint say, otherwise object."""
 
     near: Distance | None = None
     """Where rays begin; by default as the pictures say, otherwise 2 (0 when forward-facing)."""

@@ -49,7 +49,10 @@ class SceneSetup:
 
 def open_pictures(settings: NerfPrunedSettings) -> PosedImageSet | None:
     """Return the pictures that the settings name. Raises `InvalidRequestError`."""
-    return load_posed_images(Path(settings.images), "train") if settings.images else None
+    if not settings.images:
+        return None
+    images = load_posed_images(Path(settings.images), "train")
+    return images.in_world_space() if settings.scene == "object" else images
 
 
 def scene_domain(pair: NerfPair, images: PosedImageSet | None, settings: NerfPrunedSettings) -> SceneDomain:
@@ -76,25 +79,27 @@ def _known_domain(pair: NerfPair, images: PosedImageSet | None, settings: NerfPr
     forward = settings.scene == "forward-facing"
     known = pair.domain
     if known is None and images is not None:
-        known = domain_of_pictures(images)
-        if images.layout == "blender":  # of whose scenes everybody knows how large they are
-            low, high = _box(_OBJECT_HALF_SIDE, _OBJECT_HALF_SIDE)
-            known = dataclasses.replace(known, low=low, high=high)
+        known = _domain_of(images)
     if known is None:
         known = _usual_domain(forward)
     if settings.scene != "auto" and forward != (known.ndc is not None):
-        if images is not None and images.layout == "llff" and not forward:
-            raise InvalidRequestError(
-                "The pictures are of a forward-facing scene, and their poses are normalised for it. Use "
-                "scene forward-facing."
-            )
-        if images is not None and forward:
+        if images is not None and forward and images.ndc is None:
             raise InvalidRequestError(
                 "The pictures are not of a forward-facing scene: their cameras have no common near plane and "
                 "no normalised poses. Use scene object, or auto."
             )
-        known = _usual_domain(forward)
+        known = _usual_domain(forward) if images is None else _domain_of(images)
     return known
+
+
+def _domain_of(images: PosedImageSet) -> SceneDomain:
+    """Return the space that pictures show."""
+    domain = domain_of_pictures(images)
+    if images.layout != "blender":
+        return domain
+    # Of these everybody knows how large they are.
+    low, high = _box(_OBJECT_HALF_SIDE, _OBJECT_HALF_SIDE)
+    return dataclasses.replace(domain, low=low, high=high)
 
 
 def _usual_domain(forward: bool) -> SceneDomain:
