@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from scene_codec.errors import InvalidRequestError
 from scene_codec.radiance.cameras import Camera
 from scene_codec.radiance.captured_views import MAX_SIDE, MAX_VIEWS
-from scene_codec.radiance.ray_supply import orbit_camera
+from scene_codec.radiance.ray_supply import DEFAULT_SIDE, camera_around, camera_in_front
 from scene_codec.radiance.scene_domain import SceneDomain
 
-DEFAULT_SIDE = 400
 _SWAY = 0.2
 """Radius of the circle in front of a forward-facing scene, whose nearest thing is at 4/3."""
 
@@ -55,29 +54,17 @@ def camera_path(
 def _around(domain: SceneDomain, turn: float, elevation: float, size: tuple[int, int] | None) -> Camera:
     """Return a camera that looks at the middle of the scene's box."""
     width, height = size or (DEFAULT_SIDE, DEFAULT_SIDE)
-    middle = np.array([0.5 * (a + b) for a, b in zip(domain.low, domain.high, strict=True)])
-    radius = 0.5 * (domain.near + domain.far)
     # The smaller side has the lens of the square: nothing of it is cut off.
-    square = orbit_camera(middle, radius, turn, math.sin(elevation), min(width, height))
+    square = camera_around(domain, turn, math.sin(elevation), min(width, height))
     return replace(square, width=width, height=height, centre_x=width / 2, centre_y=height / 2)
 
 
 def _in_front(ndc: tuple[float, float], turn: float, size: tuple[int, int] | None) -> Camera:
-    """Return a camera with the lens that a forward-facing scene was captured with."""
-    width, height = size or (DEFAULT_SIDE, max(1, round(DEFAULT_SIDE * ndc[0] / ndc[1])))
-    focal = 0.5 * min(ndc[0] * width, ndc[1] * height)
+    """Return a camera on a circle in front of a forward-facing scene."""
     pose = np.eye(4)
     pose[:3, 3] = _SWAY * math.cos(turn), _SWAY * math.sin(turn), 0.0
     pose[:3, :3] = _looking_at(pose[:3, 3], np.array([0.0, 0.0, -_LOOKED_AT]))
-    return Camera(
-        width=width,
-        height=height,
-        focal_x=focal,
-        focal_y=focal,
-        centre_x=width / 2,
-        centre_y=height / 2,
-        pose=pose,
-    )
+    return camera_in_front(ndc, pose, size)
 
 
 def _looking_at(place: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -16,9 +16,11 @@ from scene_codec.radiance.cameras import Camera, Rays
 from scene_codec.radiance.posed_images import PosedImageSet
 from scene_codec.radiance.scene_domain import SceneDomain
 
+DEFAULT_SIDE = 400
+"""Width in pixels of cameras that nobody gave a size."""
+
 _GOLDEN_ANGLE = math.pi * (3.0 - math.sqrt(5.0))
 _MADE_ANGLE = 0.6911
-_MADE_SIDE = 400
 _LOWEST_HEIGHT = -0.15
 _FORWARD_SPREAD = 0.35
 _MAX_PIXELS = 1 << 28
@@ -100,15 +102,43 @@ def made_cameras(domain: SceneDomain, count: int = 120) -> tuple[Camera, ...]:
     """
     if domain.ndc is not None:
         return tuple(_forward_camera(domain.ndc, index, count) for index in range(count))
+    return tuple(camera_around(domain, *_on_sphere(index, count)) for index in range(count))
+
+
+def camera_around(domain: SceneDomain, azimuth: float, height: float, side: int = DEFAULT_SIDE) -> Camera:
+    """Return a camera halfway between near and far that looks at the middle of a scene's box.
+
+    azimuth, height : see `orbit_camera`
+    """
     middle = np.array([0.5 * (a + b) for a, b in zip(domain.low, domain.high, strict=True)])
-    return tuple(
-        orbit_camera(middle, 0.5 * (domain.near + domain.far), *_on_sphere(index, count))
-        for index in range(count)
+    return orbit_camera(middle, 0.5 * (domain.near + domain.far), azimuth, height, side)
+
+
+def camera_in_front(
+    ndc: tuple[float, float], pose: NDArray[np.float64], size: tuple[int, int] | None = None
+) -> Camera:
+    """Return a camera with the lens that a forward-facing scene was captured with.
+
+    size : (width, height) in pixels, in the shape of the captured pictures by default; in another shape one
+        side sees as much as they do, and the other more
+    """
+    width, height = size or (DEFAULT_SIDE, max(1, round(DEFAULT_SIDE * ndc[0] / ndc[1])))
+    focal = 0.5 * ndc[0] * width
+    if size is not None:
+        focal = min(focal, 0.5 * ndc[1] * height)
+    return Camera(
+        width=width,
+        height=height,
+        focal_x=focal,
+        focal_y=focal,
+        centre_x=width / 2,
+        centre_y=height / 2,
+        pose=pose,
     )
 
 
 def orbit_camera(
-    middle: NDArray[np.float64], radius: float, azimuth: float, height: float, side: int = _MADE_SIDE
+    middle: NDArray[np.float64], radius: float, azimuth: float, height: float, side: int = DEFAULT_SIDE
 ) -> Camera:
     """Return a camera that looks at a point.
 
@@ -137,18 +167,7 @@ def _forward_camera(ndc: tuple[float, float], index: int, count: int) -> Camera:
     radius, angle = _FORWARD_SPREAD * math.sqrt((index + 0.5) / count), index * _GOLDEN_ANGLE
     pose = np.eye(4)
     pose[:2, 3] = radius * math.cos(angle), radius * math.sin(angle)
-    width = _MADE_SIDE
-    height = max(1, round(width * ndc[0] / ndc[1]))
-    focal = 0.5 * ndc[0] * width
-    return Camera(
-        width=width,
-        height=height,
-        focal_x=focal,
-        focal_y=focal,
-        centre_x=width / 2,
-        centre_y=height / 2,
-        pose=pose,
-    )
+    return camera_in_front(ndc, pose)
 
 
 def _shifts(camera: Camera, corner_width: int) -> tuple[float, float]:
