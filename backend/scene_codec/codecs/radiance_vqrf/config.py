@@ -1,0 +1,115 @@
+"""Settings of the codec for voxel radiance fields and its presets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from scene_codec.errors import InvalidRequestError
+
+CODEC_NAME = "radiance-vqrf"
+DEFAULT_PRESET = "balanced"
+
+Quantile = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
+Distance = Annotated[float, msgspec.Meta(ge=0.0, le=1e6)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+class RadianceVqrfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a voxel field is made small. Every field changes the bytes."""
+
+    method: Literal["rate", "vqrf"] = "rate"
+    """rate: nodes, values and networks are kept and rounded as their bits are worth it; vqrf: importance
+    pruning, vector quantisation and 8-bit rounding as published."""
+
+    error_per_kilobyte: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1e-6
+    """Squared error of the picture that 1000 bytes are worth; larger gives smaller files."""
+
+    images: str = ""
+    """Folder or JSON file with posed pictures of the scene, from which the small field learns. Without it the
+    field learns from what the large one shows."""
+
+    scale: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)] = 1.5
+    """Plenoxels: units of the world in one of the checkpoint, which does not say it; 1.5 for Blender scenes."""
+
+    near: Distance | None = None
+    """Where rays begin; by default as the pictures say, otherwise 0."""
+
+    far: Distance | None = None
+    """Where rays end; by default as the pictures say, otherwise behind the box."""
+
+    background: Literal["auto", "white", "black"] = "auto"
+    """What is behind the scene; auto: as the pictures say, otherwise white."""
+
+    steps: Count = 1000
+    """Steps of fine-tuning; 0 for none, which takes under a minute."""
+
+    rays: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 4096
+    """Rays of each step."""
+
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=10.0)] = 0.1
+    """Rate of Adam for values on the grid at the start: in quantisation steps, with the method vqrf the
+    published one times this."""
+
+    prune: Quantile = 0.999
+    """Method vqrf: part of the importance that the nodes that are kept have together."""
+
+    keep: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)] = 0.6
+    """Method vqrf: part of the importance that nodes with features of their own have together."""
+
+    codes: Annotated[int, msgspec.Meta(ge=2, le=1 << 16)] = 4096
+    """Method vqrf: vectors of the codebook."""
+
+    codebook_steps: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 1000
+    """Method vqrf: steps in which the codebook is learned."""
+
+    expired_codes: Annotated[int, msgspec.Meta(ge=0, le=1 << 16)] = 10
+    """Method vqrf: least used vectors that are replaced in each of these steps; 0 for none."""
+
+    weighted: bool = True
+    """Method vqrf: whether vectors of important nodes count more in the codebook."""
+
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
+    """Start of the random draws."""
+
+
+PRESETS: dict[str, tuple[str, RadianceVqrfSettings]] = {
+    "balanced": ("next to nothing lost", RadianceVqrfSettings()),
+    "high": ("larger files, nothing lost", RadianceVqrfSettings(error_per_kilobyte=2e-7)),
+    "small": ("about half a decibel lost", RadianceVqrfSettings(error_per_kilobyte=6e-6)),
+    "fast": ("as balanced, without fine-tuning", RadianceVqrfSettings(steps=0)),
+    "paper": (
+        "importance pruning, 4096 codes, joint fine-tuning, 8 bits, deflate (Li et al. 2023)",
+        RadianceVqrfSettings(method="vqrf", steps=9999, rays=8192),
+    ),
+}
+
+UNUSED = {
+    "vqrf": ("error_per_kilobyte",),
+    "rate": ("prune", "keep", "codes", "codebook_steps", "expired_codes", "weighted"),
+}
+"""Settings that a method does not use; they are refused when they are changed."""
+
+
+def settings_for(preset: str | None) -> RadianceVqrfSettings:
+    """Return the settings of a preset. Raises `InvalidRequestError` for an unknown one."""
+    name = preset or DEFAULT_PRESET
+    if name not in PRESETS:
+        raise InvalidRequestError(
+            f"{CODEC_NAME} has no preset '{name}'; choose one of: {', '.join(PRESETS)}."
+        )
+    return PRESETS[name][1]
+
+
+def contradiction(settings: RadianceVqrfSettings) -> str | None:
+    """Return what cannot be meant together, or None."""
+    if settings.near is not None and settings.far is not None and settings.near >= settings.far:
+        return "near must be smaller than far"
+    if settings.method == "vqrf" and settings.expired_codes >= settings.codes:
+        return "expired_codes must be fewer than codes"
+    plain = RadianceVqrfSettings()
+    for name in UNUSED[settings.method]:
+        if getattr(settings, name) != getattr(plain, name):
+            return f"{name} has no meaning with the method {settings.method}"
+    return None
