@@ -31,7 +31,7 @@ class RadianceVqrfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     field learns from what the large one shows."""
 
     scale: Annotated[float, msgspec.Meta(gt=0.0, le=1e6)] = 1.5
-    """Plenoxels: units of the world in one of the checkpoint, which does not say it; 1.5 for Blender scenes."""
+    """Plenoxels: units of the world in one of the checkpoint, which does not tell; 1.5 for Blender scenes."""
 
     near: Distance | None = None
     """Where rays begin; by default as the pictures say, otherwise 0."""

@@ -1,7 +1,7 @@
 """Coordinates of features in which an error counts the same in all directions and most values are small.
 
 With G, how much pictures change with features, and A its root, errors of A f count the same everywhere; a
-rotation U by the principal axes of A f then leaves the first coordinates large and the others small. Quantising
+rotation U by the principal axes of A f then leaves the first coordinates large and the others small. Rounding
 U A f with one step is best at high rates, and gives no bits to what cannot be seen (Goyal 2001, transform
 coding with a weighted error).
 """

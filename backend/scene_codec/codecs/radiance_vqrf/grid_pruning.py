@@ -15,7 +15,7 @@ _CONTRAST = 0.1
 """Squared difference of colour, on average, that shows where something is left out."""
 
 _SAMPLES_OF_NODE = 3.0
-"""Samples of one ray that a node has part in; the square of their sum is so much more than that of squares."""
+"""Samples of one ray that a node has part in: the square of their sum over the sum of their squares."""
 
 _INVISIBLE = 0.25
 """Of the opacity below which a renderer passes over a sample: that of one between nodes that are left out."""
