@@ -61,3 +61,14 @@ def _type_of(value: object) -> np.dtype[np.generic] | None:
         if code in _CODES and order in _BYTE_ORDERS:
             return cast("np.dtype[np.generic]", np.dtype(f"{order}{code}"))
     return None
+
+
+def object_of(path: Path, name: str, value: object) -> object:
+    """Return the only object in a pickled array of objects without axes, as NumPy saves what is no array."""
+    state = value.state if isinstance(value, Record) and value.maker.endswith("._reconstruct") else None
+    if isinstance(state, tuple) and len(state) == 5 and state[1] == ():
+        dtype, values = state[2], state[4]
+        code = dtype.arguments[0] if isinstance(dtype, Record) and dtype.arguments else None
+        if code in ("O", "O8", "O4") and isinstance(values, list) and len(values) == 1:
+            return values[0]
+    raise UnsupportedSceneError(f"'{path.name}': {name} is no single object.")

@@ -15,6 +15,7 @@ from scene_codec.voxel_fields.grid_model import GridModel, GridStep, NearestMask
 from scene_codec.voxel_fields.node_lattice import NodeIndex, NodeLattice
 from scene_codec.voxel_fields.shading import NetworkShader, PlainShader, Shader
 from scene_codec.voxel_fields.stored_entries import (
+    MOST_NODES,
     StoredEntries,
     box_domain,
     checked_shape,
@@ -45,7 +46,8 @@ def read_dvgo(path: Path, archive: TorchArchive) -> VoxelCheckpoint:
     if density.shape[0] != 1 or features.shape[1:] != density.shape[1:]:
         raise misshapen(path, "k0.grid", tuple(features.shape), f"that of density.grid, {shape}")
     low, high = state.corner("xyz_min"), state.corner("xyz_max")
-    domain = stored_domain(path, archive.root.get(DOMAIN_KEY)) or box_domain(path, low, high)
+    box = box_domain(path, low, high)
+    domain = stored_domain(path, archive.root.get(DOMAIN_KEY)) or box
     lattice = NodeLattice(shape, low, high)
     model = GridModel(
         index=NodeIndex(lattice, torch.arange(lattice.nodes, dtype=torch.int32)),
@@ -53,7 +55,7 @@ def read_dvgo(path: Path, archive: TorchArchive) -> VoxelCheckpoint:
         features=_rows(features),
         shader=read_shader(options, state, "rgbnet.", len(features)),
         rule=density_rule(options, state, low, high),
-        step=GridStep(STEP_RATIO * edge_length(low, high, options.positive("num_voxels"))),
+        step=read_step(options, low, high),
         limits=read_limits(options),
         mask=_mask(state),
     )
@@ -111,6 +113,14 @@ def density_rule(options: StoredEntries, state: StoredEntries, low: Corner, high
     """Return how stored densities are read: the interval is counted in voxels of the first size."""
     base = edge_length(low, high, options.positive("num_voxels_base"))
     return DensityRule(softplus=True, shift=state.number("act_shift"), scale=1.0 / base)
+
+
+def read_step(options: StoredEntries, low: Corner, high: Corner) -> GridStep:
+    """Return the distance between samples."""
+    voxels = options.positive("num_voxels")
+    if voxels > MOST_NODES:
+        raise misshapen(options.path, "the grid", f"of {voxels:.3g} voxels", f"at most {MOST_NODES}")
+    return GridStep(STEP_RATIO * edge_length(low, high, voxels))
 
 
 def read_limits(options: StoredEntries) -> Limits:
