@@ -28,7 +28,7 @@ from scene_codec.codecs.nerf_pruned.paper_method import (
     start_rate,
 )
 from scene_codec.codecs.nerf_pruned.syntax import CodedField, write_field
-from scene_codec.codecs.nerf_pruned.weight_coding import encode_layers
+from scene_codec.codecs.radiance_parts.weight_coding import encode_layers
 from scene_codec.entropy.bit_grid import encode_bit_grid
 from scene_codec.entropy.packing import pack_integers
 from scene_codec.networks.radiance_folding import folded

@@ -25,7 +25,7 @@ from scene_codec.codecs.nerf_pruned.syntax import (
     read_field,
     write_field,
 )
-from scene_codec.codecs.nerf_pruned.weight_coding import IntegerLayer
+from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer
 from scene_codec.entropy import bit_grid
 from scene_codec.networks.radiance_shape import RadianceShape
 from scene_codec.radiance.cameras import Camera

@@ -12,9 +12,14 @@ import torch
 from scene_codec.codecs.nerf_pruned import syntax
 from scene_codec.codecs.nerf_pruned.codec import NerfPrunedCodec
 from scene_codec.codecs.nerf_pruned.decoder import decode_field
-from scene_codec.codecs.nerf_pruned.row_steps import HIGHEST_EXPONENT, LOWEST_EXPONENT
 from scene_codec.codecs.nerf_pruned.syntax import CELLS, COARSE, FIELD, FINE
-from scene_codec.codecs.nerf_pruned.weight_coding import CONTEXTS, IntegerLayer, decode_layers, encode_layers
+from scene_codec.codecs.radiance_parts.row_steps import HIGHEST_EXPONENT, LOWEST_EXPONENT
+from scene_codec.codecs.radiance_parts.weight_coding import (
+    CONTEXTS,
+    IntegerLayer,
+    decode_layers,
+    encode_layers,
+)
 from scene_codec.entropy.bit_grid import encode_bit_grid
 from scene_codec.entropy.byte_fields import ByteReader, varint
 from scene_codec.entropy.context_tables import read_context_tables

@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scene_codec.codecs.nerf_pruned.integer_networks import plain_integer_layers, share_of_zeros
-from scene_codec.codecs.nerf_pruned.row_steps import (
+from scene_codec.codecs.nerf_pruned.silent_neurons import without_silent_neurons
+from scene_codec.codecs.radiance_parts.row_steps import (
     HIGHEST_EXPONENT,
     LOWEST_EXPONENT,
     in_steps_to_values,
     step_values,
 )
-from scene_codec.codecs.nerf_pruned.silent_neurons import without_silent_neurons
-from scene_codec.codecs.nerf_pruned.weight_coding import IntegerLayer, decode_layers, encode_layers
+from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer, decode_layers, encode_layers
 from scene_codec.entropy.packing import pack_integers
 from scene_codec.errors import CorruptFileError
 from scene_codec.networks.radiance_mlp import RadianceMlp

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from scene_codec.codecs.nerf_pruned.row_steps import in_steps_to_values
 from scene_codec.codecs.nerf_pruned.syntax import CodedField, read_field
-from scene_codec.codecs.nerf_pruned.weight_coding import IntegerLayer
+from scene_codec.codecs.radiance_parts.row_steps import in_steps_to_values
+from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.networks.radiance_shape import RadianceShape
 from scene_codec.radiance.field import RadianceField

@@ -32,7 +32,7 @@ from scene_codec.codecs.nerf_pruned.syntax import (
     write_field,
 )
 from scene_codec.codecs.nerf_pruned.training import Lessons, Retraining
-from scene_codec.codecs.nerf_pruned.weight_coding import IntegerLayer
+from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.networks.radiance_folding import folded
 from scene_codec.networks.radiance_mlp import RadianceMlp

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from scene_codec.codecs.nerf_pruned.quantised_network import SPARED, QuantisedNetwork
-from scene_codec.codecs.nerf_pruned.row_steps import (
+from scene_codec.codecs.radiance_parts.row_steps import (
     EXPONENTS_PER_OCTAVE,
     HIGHEST_EXPONENT,
     LOWEST_EXPONENT,
     step_values,
 )
-from scene_codec.codecs.nerf_pruned.weight_coding import IntegerLayer
+from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer
 from scene_codec.networks.radiance_shape import RadianceShape
 
 _PLAIN_LEVELS = 2**15

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from scene_codec.codecs.nerf_pruned.row_steps import EXPONENTS_PER_OCTAVE, HIGHEST_EXPONENT, LOWEST_EXPONENT
+from scene_codec.codecs.radiance_parts.row_steps import (
+    EXPONENTS_PER_OCTAVE,
+    HIGHEST_EXPONENT,
+    LOWEST_EXPONENT,
+)
 from scene_codec.entropy.rate import laplace_bits_of
 from scene_codec.entropy.straight_through import round_straight_through
 from scene_codec.networks.radiance_mlp import RadianceMlp

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from scene_codec.codecs.nerf_pruned.weight_coding import IntegerLayer
+from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer
 from scene_codec.networks.radiance_neurons import heard_weights, kept_columns, kept_shape, listeners
 from scene_codec.networks.radiance_shape import RadianceShape
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.bitstream import Section
-from scene_codec.codecs.nerf_pruned.weight_coding import IntegerLayer, decode_layers, encode_layers
+from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer, decode_layers, encode_layers
 from scene_codec.entropy.bit_grid import decode_bit_grid, encode_bit_grid
 from scene_codec.errors import CorruptFileError
 from scene_codec.networks.radiance_shape import RadianceShape

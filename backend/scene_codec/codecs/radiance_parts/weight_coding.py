@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scene_codec.codecs.nerf_pruned.row_steps import HIGHEST_EXPONENT, LOWEST_EXPONENT
+from scene_codec.codecs.radiance_parts.row_steps import HIGHEST_EXPONENT, LOWEST_EXPONENT
 from scene_codec.entropy.byte_fields import ByteReader, varint
 from scene_codec.entropy.context_tables import (
     count_magnitudes,

@@ -1,0 +1,1 @@
+"""What the codecs of radiance fields share: weights of networks as integers and as bytes."""
