@@ -57,6 +57,7 @@ TABLES = {
     "volume-sequences": "Volumes: sequences of OpenVDB files",
     "volume-speed": "Volumes: speed",
     "volume-memory": "Volumes: memory",
+    "voxel-reference-renders": "Voxel fields of other programs, rendered as they render them",
     "nerf-paper": "Radiance networks: pruned as published",
     "nerf-ours": "Radiance networks: pruned by us at the same ratios",
     "nerf-curve": "Radiance networks: size against quality",

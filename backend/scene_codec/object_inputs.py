@@ -157,11 +157,16 @@ def _content_of_item(item: EncodeInput) -> Content:
     if isinstance(item, EncodeItem):
         return _content_of_object(item)
     path = Path(item)
+    if is_checkpoint_file(path):
+        return "radiance"
     if not path.is_dir():
-        return "radiance" if is_checkpoint_file(path) else "volume" if volume_suffix(path) else "mesh"
-    files = files_below(path, (*MESH_SUFFIXES, *VOLUME_SUFFIXES, *CHECKPOINT_SUFFIXES))
-    trained = checkpoints_below(path) if any(is_checkpoint_file(file) for file in files) else []
-    others = [file for file in files if not is_checkpoint_file(file)]
+        return "volume" if volume_suffix(path) else "mesh"
+    trained = checkpoints_below(path)
+    others = [
+        file
+        for file in files_below(path, (*MESH_SUFFIXES, *VOLUME_SUFFIXES))
+        if not is_checkpoint_file(file) and not is_checkpoint_file(file.parent)
+    ]
     found: dict[Content, list[Path]] = {
         "mesh": [file for file in others if not volume_suffix(file)],
         # Pictures beside meshes are their textures.
