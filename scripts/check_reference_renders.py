@@ -33,6 +33,8 @@ NOTES = (
     "Fields of the chair of Synthetic-NeRF, small and trained for minutes, saved and rendered by the classes "
     "of each program; 100 x 100 pixels, the first test views. PSNR is between that render, clipped to 0..1, "
     "and ours of the file as it is read here, the lowest of the views.",
+    "Rays begin where each program begins them for this scene: the first sample of a ray that would enter the"
+    " box before lies there.",
     "VQRF's pictures were made with the occupancy mask of the DirectVoxGO grid that was compressed, which "
     "VQRF's files do not hold. With that mask the field is rendered as there. From the files alone a mask is "
     "found again from the densities, and what the old mask hid is seen.",
@@ -43,6 +45,7 @@ NOTES = (
 class Case:
     """A checkpoint and its reference.
 
+    near : where rays begin, of the program's settings for the scene, where its files do not hold it
     mask_of : checkpoint whose mask is used in place of the field's own
     alone : whether the reference had more than the file holds, so that no closeness is asked for
     """
@@ -50,19 +53,21 @@ class Case:
     label: str
     checkpoint: str
     reference: str
+    near: float | None = None
     mask_of: str = ""
     alone: bool = False
 
 
+_NEAR = 2.0
 _DVGO, _TENSORF = "dvgo_chair100", "tensorf_chair100"
 _VQRF = ("vqrf_chair100/extreme_saving", "vqrf_chair100/reference_render_test0-7.npz")
 CASES = (
-    Case("DirectVoxGO", f"{_DVGO}/fine_last.tar", f"{_DVGO}/reference_render_test0-2.npz"),
+    Case("DirectVoxGO", f"{_DVGO}/fine_last.tar", f"{_DVGO}/reference_render_test0-2.npz", _NEAR),
     Case("Plenoxels (svox2)", "svox2_chair100/ckpt.npz", "svox2_chair100/reference_render_test0-5.npz"),
     Case("TensoRF-VM", f"{_TENSORF}/tensorf_VM.th", f"{_TENSORF}/reference_render_VM_test0-5.npz"),
     Case("TensoRF-CP", f"{_TENSORF}/tensorf_CP.th", f"{_TENSORF}/reference_render_CP_test0-5.npz"),
-    Case("VQRF, with the mask of its DirectVoxGO grid", *_VQRF, mask_of=f"{_DVGO}/fine_last.tar"),
-    Case("VQRF, the files alone", *_VQRF, alone=True),
+    Case("VQRF, with the mask of its DirectVoxGO grid", *_VQRF, _NEAR, mask_of=f"{_DVGO}/fine_last.tar"),
+    Case("VQRF, the files alone", *_VQRF, _NEAR, alone=True),
 )
 
 
@@ -115,7 +120,10 @@ def measured(case: Case, data: Path) -> tuple[dict[str, Any], list[float]]:
         assert isinstance(model, GridModel)
         assert isinstance(other, GridModel)
         model = dataclasses.replace(model, mask=other.mask)
-    field = VoxelField(model, checkpoint.domain)
+    domain = checkpoint.domain
+    if case.near is not None:
+        domain = dataclasses.replace(domain, near=case.near)
+    field = VoxelField(model, domain)
     with np.load(fixtures / case.reference) as stored:
         reference = stored["rgb"].clip(0.0, 1.0).astype(np.float64)
     images = load_posed_images(data / VIEWS, "test").images[: len(reference)]
