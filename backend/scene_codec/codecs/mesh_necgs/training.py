@@ -10,10 +10,10 @@ latents --round--> decoder(round(weights)) --> grid --> distortion  \\
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from scene_codec.codecs.mesh_necgs.config import MeshNecgsSettings
 from scene_codec.codecs.mesh_necgs.model import SetModel
 from scene_codec.codecs.mesh_necgs.supervision import Supervision
-from scene_codec.codecs.training_state import read_training_state, write_training_state
+from scene_codec.codecs.training_state import kept_state
 from scene_codec.entropy.rate import laplace_bits
 from scene_codec.entropy.straight_through import round_straight_through
 from scene_codec.networks.surface_support import SurfaceSupport
@@ -99,21 +99,32 @@ class Trainer:
 
     def run(self, progress: Progress, checkpoint: Path | None = None) -> None:
         """Do all remaining steps. Raises `Cancelled`, leaving a checkpoint from which another run goes on."""
-        if checkpoint is not None:
-            self._restore(checkpoint)
-        saved = time.monotonic()
-        try:
+        with kept_state(self, checkpoint, CHECKPOINT_INTERVAL_S) as after_step:
             while self._step < self._schedule.steps:
                 distortion, bits = self._do_step()
                 self._step += 1
                 message = f"step {self._step}, error {distortion:.4f}, {bits / 8:.0f} bytes a mesh"
                 progress.update(self._step / self._schedule.steps, message)
-                if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
-                    self._save(checkpoint)
-                    saved = time.monotonic()
-        finally:
-            if checkpoint is not None and self._step:
-                self._save(checkpoint)  # also at the end: what follows may be interrupted as well
+                after_step()
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "supervision": self._supervision.state(),
+            "generator": self._generator.get_state(),
+            "order": self._order,
+            "step": self._step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+        self._model.load_state_dict(state["model"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._supervision.restore(state["supervision"])
+        self._generator.set_state(state["generator"])
+        self._order, self._step = state["order"], state["step"]
 
     def _do_step(self) -> tuple[float, float]:
         """Take one optimisation step; return its distortion and the estimated bits per mesh."""
@@ -180,29 +191,6 @@ class Trainer:
             self._order += torch.randperm(self._schedule.count, generator=self._generator).tolist()
         ids, self._order = self._order[: self._schedule.batch_size], self._order[self._schedule.batch_size :]
         return ids
-
-    def _save(self, path: Path) -> None:
-        """Write everything that the next step depends on."""
-        state = {
-            "model": self._model.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "supervision": self._supervision.state(),
-            "generator": self._generator.get_state(),
-            "order": self._order,
-            "step": self._step,
-        }
-        write_training_state(path, state)
-
-    def _restore(self, path: Path) -> None:
-        """Go back to what `_save` wrote, if that is whole."""
-        state = read_training_state(path)
-        if state is None:
-            return
-        self._model.load_state_dict(state["model"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._supervision.restore(state["supervision"])
-        self._generator.set_state(state["generator"])
-        self._order, self._step = state["order"], state["step"]
 
 
 def _parameter_groups(

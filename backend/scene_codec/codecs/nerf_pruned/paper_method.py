@@ -8,10 +8,10 @@ retrains, for which `learning_rate_policy` has both readings.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,8 @@ from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings
 from scene_codec.codecs.nerf_pruned.integer_networks import plain_integer_layers
 from scene_codec.codecs.nerf_pruned.scene_setup import SceneSetup, set_up_scene
 from scene_codec.codecs.nerf_pruned.syntax import CodedField, FieldHeader, StoredShape, pack_domain
-from scene_codec.codecs.training_state import read_training_state, write_training_state
-from scene_codec.errors import Cancelled, InvalidRequestError, UnsupportedSceneError
+from scene_codec.codecs.training_state import kept_state
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.networks.radiance_folding import folded
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.progress import Progress
@@ -93,22 +93,14 @@ def retrain(
     Loss and sampling are those of the original training: squared error of both networks' pictures.
     """
     run = _Run(networks, masks, domain, plan)
-    if plan.checkpoint is not None:
-        run.restore(plan.checkpoint)
-    progress = progress.resumed(run.step / max(plan.steps, 1))
-    saved = time.monotonic()
     try:
-        while run.step < plan.steps:
-            error = run.do_step(*draw(plan.rays, run.generator))
-            message = f"step {run.step}, {-10 * math.log10(max(error, 1e-12)):.1f} dB"
-            progress.update(run.step / plan.steps, message)
-            if plan.checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
-                run.save(plan.checkpoint)
-                saved = time.monotonic()
-    except Cancelled:
-        if plan.checkpoint is not None:
-            run.save(plan.checkpoint)
-        raise
+        with kept_state(run, plan.checkpoint, CHECKPOINT_INTERVAL_S) as after_step:
+            progress = progress.resumed(run.step / max(plan.steps, 1))
+            while run.step < plan.steps:
+                error = run.do_step(*draw(plan.rays, run.generator))
+                message = f"step {run.step}, {-10 * math.log10(max(error, 1e-12)):.1f} dB"
+                progress.update(run.step / plan.steps, message)
+                after_step()
     finally:
         for own in run.parameters:
             own.requires_grad_(False)
@@ -152,21 +144,17 @@ class _Run:
         self.step += 1
         return error
 
-    def save(self, path: Path) -> None:
-        """Write everything that the next step depends on."""
-        state = {
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {
             "parameters": [own.detach() for own in self.parameters],
             "optimiser": self._optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "step": self.step,
         }
-        write_training_state(path, state)
 
-    def restore(self, path: Path) -> None:
-        """Go back to what `save` wrote, if that is whole."""
-        state = read_training_state(path)
-        if state is None:
-            return
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
         with torch.no_grad():
             for own, stored in zip(self.parameters, state["parameters"], strict=True):
                 own.copy_(stored)

@@ -11,9 +11,9 @@ weights --mask, round--> network --> colours of rays --> squared error --\
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from scene_codec.codecs.nerf_pruned.supervision import (
     TaughtPoints,
     sample_opacity,
 )
-from scene_codec.codecs.training_state import read_training_state, write_training_state
+from scene_codec.codecs.training_state import kept_state
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.networks.radiance_neurons import layer_inputs
@@ -101,30 +101,34 @@ class Retraining:
 
     def run(self, progress: Progress, checkpoint: Path | None = None) -> None:
         """Do all remaining steps. Raises `Cancelled`, leaving a checkpoint, `UnsupportedSceneError`."""
-        if checkpoint is not None:
-            self._restore(checkpoint)
         total = self._settings.steps
-        progress = progress.resumed(self._step / max(total, 1))
-        saved = time.monotonic()
-        try:
+        with kept_state(self, checkpoint, CHECKPOINT_INTERVAL_S) as after_step:
+            progress = progress.resumed(self._step / max(total, 1))
             while self._step < total:
                 point = self._do_step()
                 message = f"step {point.step}, {_decibel(point.error):.1f} dB, {point.bytes / 1e3:.1f} KB"
                 progress.update(point.step / total, message)
-                if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
-                    self._save(checkpoint)
-                    saved = time.monotonic()
-        except UnsupportedSceneError:
-            if checkpoint is not None:
-                checkpoint.unlink(missing_ok=True)  # another run would be lost at the same place
-            raise
-        except BaseException:
-            if checkpoint is not None and self._step:
-                self._save(checkpoint)
-            raise
-        if checkpoint is not None:
-            self._save(checkpoint)  # what follows may be interrupted as well
+                after_step()
         self._finish()
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {
+            "network": self.quantised.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "observed": self._scores.observed,
+            "generator": self._generator.get_state(),
+            "step": self._step,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned."""
+        self.quantised.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        device = self._student.density.weight.device
+        self._scores.observed = [own.to(device) for own in state["observed"]]
+        self._generator.set_state(state["generator"])
+        self._step = state["step"]
 
     def _do_step(self) -> TrainedPoint:
         """Take one step."""
@@ -203,29 +207,6 @@ class Retraining:
             (layer.weight.detach() / layer.log2_step.exp2()).abs() * layer.mask
             for layer in self.quantised.prunable
         ]
-
-    def _save(self, path: Path) -> None:
-        """Write everything that the next step depends on."""
-        state = {
-            "network": self.quantised.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "observed": self._scores.observed,
-            "generator": self._generator.get_state(),
-            "step": self._step,
-        }
-        write_training_state(path, state)
-
-    def _restore(self, path: Path) -> None:
-        """Go back to what `_save` wrote, if that is whole."""
-        state = read_training_state(path)
-        if state is None:
-            return
-        self.quantised.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        device = self._student.density.weight.device
-        self._scores.observed = [own.to(device) for own in state["observed"]]
-        self._generator.set_state(state["generator"])
-        self._step = state["step"]
 
 
 def _groups(network: QuantisedNetwork, settings: NerfPrunedSettings) -> list[dict[str, object]]:
