@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgspec import to_builtins
+from msgspec import Struct, to_builtins
 
 from scene_codec.bitstream import (
     MAGIC,
@@ -110,23 +110,25 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
         content = SceneContent(chosen.info.name, chosen.payload_version, coded.shared, tuple(records))
         context.progress.check_cancelled()
         write_scene_file(output, content)
-    before = to_builtins(chosen.settings(preset, {}))
-    changed = {name: now for name, now in to_builtins(chosen_settings).items() if now != before[name]}
-    run = _Run(chosen, preset or chosen.info.default_preset, context, started, changed)
+    run = _run_of(chosen, preset, chosen_settings, context, started)
     return _report(run, Path(output), sizes_of(objects, coded), records, failures)
 
 
-def add(
+def add(  # noqa: PLR0913 - keyword options of the public API
     file: str | Path,
     inputs: EncodeInput | Sequence[EncodeInput],
     *,
     output: str | Path | None = None,
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> EncodeReport:
-    """Add meshes to a finished set: only their own data is optimised and appended, all old bytes stay.
+    """Add objects to a finished file: their own data alone is made and appended, all old bytes stay.
 
     output : where to write the grown file, `file` itself by default
+    preset, settings : of the file's codec, for the new objects; what holds for the whole file
+        (`CodecInfo.fixed_settings`) stays, whatever the preset says, and is refused in `settings`
 
     Raises what `encode` raises, and `CorruptFileError`.
     """
@@ -137,14 +139,15 @@ def add(
         header, names, count = scene.header, scene.names, len(scene.names)
         shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
         scene.verify()
+    chosen_settings = _settings_for_added(chosen, preset, settings or {})
     _check_writable(target)
     with _job(chosen, device, progress) as context:
         objects, failures = gather(inputs, chosen.info.content, taken=names)
-        coded = chosen.add(originals(objects), shared, chosen.settings(None, {}), context)
+        coded = chosen.add(originals(objects), shared, chosen_settings, context)
         records, failures = records_of(objects, coded, failures, first_index=count)
         context.progress.check_cancelled()
         append_objects(file, records, target, expected=header, payload_version=chosen.payload_version)
-    run = _Run(chosen, chosen.info.default_preset, context, started, {})
+    run = _run_of(chosen, preset, chosen_settings, context, started)
     return _report(run, target, sizes_of(objects, coded), records, failures)
 
 
@@ -214,6 +217,24 @@ def inspect(file: str | Path, *, check: bool = False) -> FileSummary:
             objects=objects,
             damage=tuple(damage or ()),
         )
+
+
+def _settings_for_added(codec: Codec, preset: str | None, settings: Mapping[str, Any]) -> Struct:
+    """Return the settings for objects that are added. Raises `InvalidRequestError`."""
+    fixed = [name for name in settings if name in codec.info.fixed_settings]
+    if fixed:
+        raise InvalidRequestError(
+            "Settings that hold for a whole file cannot be changed when objects are added: "
+            f"{', '.join(fixed)}. Leave them out, or encode all objects again."
+        )
+    return codec.settings(preset, settings)
+
+
+def _run_of(codec: Codec, preset: str | None, settings: Struct, context: JobContext, started: float) -> _Run:
+    """Return what a call was, for its report."""
+    before = to_builtins(codec.settings(preset, {}))
+    changed = {name: now for name, now in to_builtins(settings).items() if now != before[name]}
+    return _Run(codec, preset or codec.info.default_preset, context, started, changed)
 
 
 @contextlib.contextmanager

@@ -109,6 +109,7 @@ class CodecInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One codec and its presets; `presets` maps a name to one line of explanation.
 
     content : what the codec takes and gives back
+    fixed_settings : those that hold for a file as a whole, which `add` cannot change
     """
 
     name: str
@@ -116,3 +117,4 @@ class CodecInfo(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     default_preset: str
     presets: dict[str, str]
+    fixed_settings: tuple[str, ...] = ()

@@ -48,7 +48,7 @@ class EncodeArguments(Generic[Settings]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AddArguments:
+class AddArguments(Generic[Settings]):
     """What `add` takes."""
 
     file: Positional[SceneFile]
@@ -57,8 +57,14 @@ class AddArguments:
     inputs: Positional[Inputs]
     """Files, folders and patterns to add, of what the file holds."""
 
+    settings: Annotated[Settings, arg(name="")]
+    """Settings of the file's codec, for what is added; the values shown are those of the preset."""
+
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")] = None
     """Write to this file and leave FILE.nscene as it is; without it FILE.nscene is replaced."""
+
+    preset: str | None = None
+    """A named choice of settings; list-codecs shows them. Flags given beside it win."""
 
     device: Device = "auto"
     """Where to compute."""

@@ -12,6 +12,7 @@ import msgspec
 import tyro
 
 from scene_codec import api
+from scene_codec.bitstream import MAGIC, open_scene_file
 from scene_codec.cli.arguments import AddArguments, EncodeArguments, parse
 from scene_codec.cli.codec_settings import given_settings
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
@@ -28,7 +29,8 @@ from scene_codec.cli.terminal import (
     shown,
     size,
 )
-from scene_codec.codecs.registry import DEFAULT_CODECS, codec_named
+from scene_codec.codecs.contract import Codec
+from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
 from scene_codec.errors import InvalidRequestError
 from scene_codec.object_inputs import content_of
 from scene_codec.progress import Progress
@@ -57,10 +59,23 @@ Examples:
 
 ADD_HELP = """Add objects to a .nscene file. The objects that are there keep their bytes.
 
+{settings}
+
 Examples:
   scene-codec add bodies.nscene new_body.obj
   scene-codec add bodies.nscene more/ -o more_bodies.nscene
+  scene-codec add scans.nscene head.nii.gz --preset high
+  scene-codec add fields.nscene logs/ship/200000.tar --images nerf_synthetic/ship
 """
+
+SETTINGS_UNKNOWN = "Name the file beside --help to see the settings of its codec."
+SETTINGS_OF_CODEC = "The settings below are those of {codec}, the file's codec, with the preset {preset}."
+SETTINGS_FIXED = """
+Those that hold for the whole file cannot be changed: {names}."""
+
+
+class NoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Those of a file that is not known."""
 
 
 def encode(arguments: list[str]) -> int:
@@ -115,17 +130,57 @@ def _content_in(words: list[str]) -> Content:
 
 def add(arguments: list[str]) -> int:
     """Run `add` and return the exit status."""
-    options = parse(AddArguments, "add", ADD_HELP, arguments)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--output", "-o")
+    early.add_argument("--preset")
+    chosen, rest = early.parse_known_args(arguments)
+    codec = _codec_of_file(rest)
+    preset = NoSettings() if codec is None else codec.settings(chosen.preset, {})
+    record = cast(type[AddArguments[msgspec.Struct]], AddArguments[type(preset)])  # type: ignore[misc]
+    options = parse(
+        record,
+        "add",
+        ADD_HELP.format(settings=_settings_in_words(codec, chosen.preset)),
+        arguments,
+        default=AddArguments(file=tyro.MISSING, inputs=tyro.MISSING, settings=preset),
+    )
     inputs = expand_patterns(options.inputs)
     with cancel_on_interrupt() as token, progress_bar() as callback:
         report = api.add(
             options.file,
             inputs,
             output=options.output,
+            preset=options.preset,
+            settings=given_settings(options.settings, preset, arguments),
             device=options.device,
             progress=Progress(callback, token),
         )
     return _finish(report, _show_added, as_json=options.json)
+
+
+def _codec_of_file(words: list[str]) -> Codec | None:
+    """Return the codec of the .nscene file among the words of a command line, None without one that is known.
+
+    Raises what `open_scene_file` raises for one that is damaged.
+    """
+    for word in words:
+        if word.startswith("-") or not Path(word).is_file():
+            continue
+        with Path(word).open("rb") as stream:
+            if stream.read(len(MAGIC)) != MAGIC:
+                continue
+        with open_scene_file(word) as scene:
+            return all_codecs().get(scene.codec)
+    return None
+
+
+def _settings_in_words(codec: Codec | None, preset: str | None) -> str:
+    """Return what the help says of the settings."""
+    if codec is None:
+        return SETTINGS_UNKNOWN
+    words = SETTINGS_OF_CODEC.format(codec=codec.info.name, preset=preset or codec.info.default_preset)
+    fixed = codec.info.fixed_settings
+    return words + (SETTINGS_FIXED.format(names=", ".join(fixed)) if fixed else "")
 
 
 def _finish(report: EncodeReport, show: Callable[[EncodeReport], None], *, as_json: bool) -> int:
@@ -184,7 +239,7 @@ def _show_added(report: EncodeReport) -> None:
     )
     results().print(
         f"{len(report.objects):,} objects added; the file now has {size(report.file_bytes)}. "
-        f"{report.device}, {duration(report.seconds)}."
+        f"{_in_force(report)}, {report.device}, {duration(report.seconds)}."
     )
 
 

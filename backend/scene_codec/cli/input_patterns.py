@@ -25,7 +25,7 @@ def expand_patterns(inputs: Iterable[str]) -> list[Path]:
             )
         found.update(dict.fromkeys(matches))
     if not found:
-        raise InvalidRequestError("No input was given; name mesh files, folders or patterns.")
+        raise InvalidRequestError("No input was given; name files, folders or patterns.")
     return list(found)
 
 

@@ -5,6 +5,8 @@ import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scene_codec import api
+from scene_codec.bitstream import ObjectRecord, SceneContent, write_scene_file
 from scene_codec.cli.arguments import EncodeArguments, parse
 from scene_codec.cli.codec_settings import changed_settings, given_settings
 from scene_codec.cli.main import main
@@ -82,6 +84,82 @@ def test_the_report_says_what_was_in_force(flags, words, tmp_path, capsys):
     np.save(tmp_path / "a.npy", np.arange(64, dtype=np.float32).reshape(4, 4, 4))
     assert main(["encode", str(tmp_path / "a.npy"), "-o", str(tmp_path / "a.nscene"), *flags]) == 0
     assert words in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.fixture
+def volume_file(tmp_path, capsys):
+    """A file with one volume, and another volume beside it."""
+    for name, power in (("a", 1), ("b", 2)):
+        np.save(tmp_path / f"{name}.npy", np.arange(64, dtype=np.float32).reshape(4, 4, 4) ** power)
+    path = tmp_path / "v.nscene"
+    assert main(["encode", str(tmp_path / "a.npy"), "-o", str(path)]) == 0
+    capsys.readouterr()
+    return path
+
+
+def test_what_is_added_gets_settings_of_its_own(volume_file, capsys):
+    assert main(["add", str(volume_file), str(volume_file.with_name("b.npy")), "--max-error", "0.25"]) == 0
+    assert "preset balanced changed to no psnr, max error 0.25," in " ".join(capsys.readouterr().out.split())
+    first, second = (item.details["grids"][0] for item in api.inspect(volume_file).objects)
+    assert first["psnr"] >= 45.0
+    assert second["max_error"] <= 0.25
+
+
+@pytest.mark.parametrize("preset", ["lossless", "small"])
+def test_what_is_added_gets_the_preset_that_is_named_in_front_of_the_file(preset, volume_file, capsys):
+    words = ["--preset", preset, str(volume_file), str(volume_file.with_name("b.npy"))]
+    assert main(["add", *words]) == 0
+    assert f"preset {preset}," in " ".join(capsys.readouterr().out.split())
+    reached = api.inspect(volume_file).objects[1].details["grids"][0]["max_error"]
+    assert (reached == 0.0) == (preset == "lossless")
+
+
+def empty_file(path, codec):
+    """A file of a codec, of which its header alone can be read."""
+    record = ObjectRecord(name="one", sections=())
+    write_scene_file(path, SceneContent(codec.info.name, codec.payload_version, (), (record,)))
+    return path
+
+
+@pytest.mark.parametrize("codec", all_codecs().values())
+def test_help_of_add_shows_the_settings_of_the_files_codec_and_what_is_fixed(codec, tmp_path, capsys):
+    path = empty_file(tmp_path / "one.nscene", codec)
+    with pytest.raises(SystemExit) as ending:
+        main(["add", str(path), "--help"])
+    assert ending.value.code == 0
+    text = capsys.readouterr().out
+    assert f"are those of {codec.info.name}, the file's codec" in " ".join(text.split())
+    for field in msgspec.structs.fields(codec.settings(None, {})):
+        assert f"-{field.name.replace('_', '-')}" in text
+    for name in codec.info.fixed_settings:
+        assert name in text
+
+
+@pytest.mark.parametrize(
+    ("codec", "flags", "name"),
+    [("mesh-necgs", ["--resolution", "64"], "resolution"), ("volume-vae", ["--model", "rate"], "model")],
+)
+def test_what_holds_for_the_whole_file_cannot_be_changed_for_what_is_added(
+    codec, flags, name, tmp_path, capsys
+):
+    path = empty_file(tmp_path / "one.nscene", all_codecs()[codec])
+    before = path.read_bytes()
+    assert main(["add", str(path), str(path), *flags]) == 2
+    assert f"cannot be changed when objects are added: {name}." in " ".join(capsys.readouterr().err.split())
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("codec", all_codecs().values())
+def test_fixed_settings_are_settings(codec):
+    names = {field.name for field in msgspec.structs.fields(codec.settings(None, {}))}
+    assert names >= set(codec.info.fixed_settings)
+
+
+def test_help_of_add_without_a_file_says_how_to_see_settings(capsys):
+    with pytest.raises(SystemExit) as ending:
+        main(["add", "--help"])
+    assert ending.value.code == 0
+    assert "Name the file beside --help" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("codec", "preset"), CASES)

@@ -186,13 +186,17 @@ def test_one_bad_file_among_good_ones_is_named(checkpoint, tmp_path):
     assert [failure.name for failure in report.failures] == ["broken"]
 
 
-def test_a_field_can_be_added_to_a_file(checkpoint, tmp_path, monkeypatch):
+def test_a_field_can_be_added_to_a_file_with_settings_of_its_own(checkpoint, pictures, tmp_path):
     scene_codec.encode(checkpoint, tmp_path / "set.nscene", settings=TINY, device="cpu")
     first = scene_codec.inspect(tmp_path / "set.nscene").objects[0]
-    monkeypatch.setitem(PRESETS, "balanced", ("tiny", tiny()))
     other = write_blob(tmp_path / "other.tar", pair=False)
-    scene_codec.add(tmp_path / "set.nscene", other, device="cpu")
+    settings = {**TINY, "images": str(pictures)}
+    report = scene_codec.add(tmp_path / "set.nscene", other, preset="small", settings=settings, device="cpu")
+    assert (report.preset, report.changed) == ("small", settings)
     summary = scene_codec.inspect(tmp_path / "set.nscene")
+    measured = [item.details["field"][0]["psnr_to_training_pictures"] for item in summary.objects]
+    assert measured[0] is None
+    assert measured[1] > 10.0
     assert [item.name for item in summary.objects] == ["blob", "other"]
     assert summary.objects[0].sections == first.sections
 

@@ -11,6 +11,7 @@ from scene_codec.codecs.mesh_necgs import syntax
 from scene_codec.codecs.mesh_necgs.config import (
     CODEC_NAME,
     DEFAULT_PRESET,
+    FIXED_SETTINGS,
     PRESETS,
     MeshNecgsSettings,
     contradiction,
@@ -34,6 +35,7 @@ class MeshNecgsCodec:
         summary="Sets of triangle meshes as latents of one shared neural decoder (after NeCGS, ICCV 2025)",
         default_preset=DEFAULT_PRESET,
         presets={name: explanation for name, (explanation, _) in PRESETS.items()},
+        fixed_settings=FIXED_SETTINGS,
     )
     payload_version = syntax.PAYLOAD_VERSION
     shared_labels: Mapping[int, str] = syntax.SHARED_LABELS

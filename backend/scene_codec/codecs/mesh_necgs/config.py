@@ -136,6 +136,12 @@ PRESETS: dict[str, tuple[str, MeshNecgsSettings]] = {
 }
 """What each preset is for, and its settings. `paper`: section 4 and the released code's defaults."""
 
+FIXED_SETTINGS = (
+    *("resolution", "latent_channels", "widths", "latents", "head", "residual", "deformation", "quantiser"),
+    *("supervision", "epochs", "minimum_steps", "learning_rate"),
+)
+"""Of the decoder and its training, which are done when meshes are added to a set."""
+
 
 def contradiction(settings: MeshNecgsSettings) -> str | None:
     """Return why settings cannot be used together, or None."""

@@ -38,6 +38,7 @@ class VolumeVaeCodec:
         summary="Volumes as blocks of latents (after Neural volume compression, 2023), any value type",
         default_preset=DEFAULT_PRESET,
         presets={name: explanation for name, (explanation, _) in PRESETS.items()},
+        fixed_settings=("model",),
     )
     payload_version = syntax.PAYLOAD_VERSION
     shared_labels: Mapping[int, str] = syntax.SHARED_LABELS
