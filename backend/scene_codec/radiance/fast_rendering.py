@@ -21,13 +21,18 @@ from scene_codec.radiance.occupancy import OccupancyGrid
 from scene_codec.radiance.ray_marching import march
 from scene_codec.radiance.scene_domain import SceneDomain
 
-_FIRST_ROUND = 6
+_WORLD_SAMPLES = 384
+_NDC_SAMPLES = 192
+"""From near to far, which is two units of normalised device coordinates and four of usual worlds: the spacing
+is the same."""
+
+_FIRST_ROUND = 4
 """Samples of each ray in the first round; each later round takes twice as many."""
 
 _DARK = 2e-3
 """Share of light below which a ray is given up."""
 
-_FAINT = 3e-4
+_FAINT = 1e-3
 """Weight below which a sample's colour is not evaluated."""
 
 
@@ -35,14 +40,15 @@ _FAINT = 3e-4
 class MarchingPlan:
     """How a field is sampled.
 
-    samples : number of even steps from near to far
+    samples : number of even steps from near to far; None: as many as the space of the field needs
     """
 
-    samples: int = 384
+    samples: int | None = None
 
     def step(self, domain: SceneDomain) -> float:
         """Return the distance between samples."""
-        return (domain.far - domain.near) / self.samples
+        usual = _WORLD_SAMPLES if domain.ndc is None else _NDC_SAMPLES
+        return (domain.far - domain.near) / (self.samples or usual)
 
 
 def render_fast(

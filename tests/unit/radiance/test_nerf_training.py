@@ -301,7 +301,7 @@ def test_rendering_for_training_agrees_with_that_for_viewing(ball):
     with torch.no_grad():
         viewed = render_fast(network, grid.grid, rays, domain, plan)
     assert density.requires_grad
-    # Viewing gives up rays of which 0.2 % of the light is left, and colours of weight 3e-4.
+    # Viewing gives up rays of which 0.2 % of the light is left, and colours of weight 1e-3.
     torch.testing.assert_close(seen.over(True), viewed.over(True), atol=0.02, rtol=0.0)
 
 

@@ -94,6 +94,18 @@ def test_training_and_fast_rendering_agree():
     assert float(weights.sum()) == pytest.approx(float(pixels.opacity.sum()), rel=1e-4)
 
 
+def test_samples_lie_as_close_in_normalised_device_coordinates_as_in_the_world():
+    forward = SceneDomain(near=0.0, far=1.0, ndc=(1.6, 2.1), low=(-1.6, -1.6, -1.0), high=(1.6, 1.6, 1.0))
+    ahead = straight_rays([(0.0, 0.0)])
+    spacings = [
+        MarchingPlan().step(domain) * float(to_field_space(ahead, domain).lengths[0])
+        for domain in (DOMAIN, forward)
+    ]
+    # The near plane of the captures is at z = -1, and rays are moved there first.
+    assert spacings[1] == pytest.approx(spacings[0], rel=1e-4)
+    assert MarchingPlan(samples=50).step(forward) == pytest.approx(0.02)
+
+
 def test_rays_that_meet_nothing_see_the_background():
     rays = to_field_space(straight_rays([(5.0, 5.0)]), DOMAIN)
     pixels = render_fast(octahedron_network(), full_grid(), rays, DOMAIN, MarchingPlan())
