@@ -29,10 +29,12 @@ class NpzMembers:
 
     path : what errors name
     content : the file's bytes where they lie in another archive
+    title : what errors put in front of an array's name
     """
 
-    def __init__(self, path: Path, content: bytes | None = None) -> None:
+    def __init__(self, path: Path, content: bytes | None = None, title: str = "") -> None:
         self.path = path
+        self._title = title
         if content is None:
             zip_names(path)
             self.size = path.stat().st_size
@@ -60,19 +62,20 @@ class NpzMembers:
 
         Raises `UnsupportedSceneError` where it is another one, and plain exceptions where it is damaged.
         """
+        title = f"{self._title}{name}"
         with self._open(name) as stream:
             shape, fortran, dtype = _read_header(stream)
             if dtype.str[1:] not in types:
                 raise UnsupportedSceneError(
-                    f"'{self.path.name}': {name} holds values of the type {dtype.str[:20]}, not "
+                    f"'{self.path.name}': {title} holds values of the type {dtype.str[:20]}, not "
                     f"{' or '.join(types)}."
                 )
             count = math.prod(shape)
             if len(shape) != axes or not 0 <= count <= most:
-                raise misshapen(self.path, name, shape, f"{axes} axes and at most {most} values")
+                raise misshapen(self.path, title, shape, f"{axes} axes and at most {most} values")
             raw = stream.read(count * dtype.itemsize)
         if len(raw) != count * dtype.itemsize:
-            raise UnsupportedSceneError(f"'{self.path.name}' is damaged: values of {name} are missing.")
+            raise UnsupportedSceneError(f"'{self.path.name}' is damaged: values of {title} are missing.")
         return np.frombuffer(raw, dtype).reshape(shape, order="F" if fortran else "C")
 
     def described(self, name: str, allowed: Collection[str]) -> object:
@@ -80,7 +83,7 @@ class NpzMembers:
         with self._open(name) as stream:
             shape, _, dtype = _read_header(stream)
             if dtype != np.dtype(object) or shape != ():
-                raise foreign(self.path, f"holds under {name} numbers in place of a dict")
+                raise foreign(self.path, f"holds under {self._title}{name} numbers in place of a dict")
             raw = stream.read(_LARGEST_PICKLE + 1)
         if len(raw) > _LARGEST_PICKLE:
             raise foreign(self.path, f"holds under {name} more than a checkpoint needs")
@@ -88,7 +91,7 @@ class NpzMembers:
 
     def _open(self, name: str) -> IO[bytes]:
         if name not in self.names:
-            raise foreign(self.path, f"lacks {name}")
+            raise foreign(self.path, f"lacks {self._title}{name}")
         item = self._archive.getinfo(f"{name}.npy")
         if item.file_size > _LARGEST_MEMBER:
             raise foreign(self.path, f"declares {item.file_size} bytes of {name}")

@@ -61,8 +61,8 @@ class _Parts:
 
     def open(self, name: str) -> NpzMembers:
         if self.path.is_dir():
-            return NpzMembers(self.path / f"{name}.npz")
-        return NpzMembers(self.path, self.bytes_of[name])
+            return NpzMembers(self.path / f"{name}.npz", title=f"{name}: ")
+        return NpzMembers(self.path, self.bytes_of[name], f"{name}: ")
 
     def array(self, name: str, types: tuple[str, ...], axes: int, most: int) -> NDArray[np.generic]:
         with self.open(name) as file:
