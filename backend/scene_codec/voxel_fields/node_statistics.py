@@ -75,7 +75,7 @@ def node_statistics(
         colours = seen.pixels().over(domain.white_background)
         signs = torch.randint(2, colours.shape, generator=generator).to(device) * 2.0 - 1.0
         with torch.no_grad():
-            _add_parts(seen, importance, squares)
+            add_parts(seen, seen.place, seen.weights, importance, squares)
         if not colours.requires_grad:
             continue  # nothing was met
         by_density, by_features = torch.autograd.grad(
@@ -95,11 +95,19 @@ def node_statistics(
     )
 
 
-def _add_parts(seen: Trace, importance: Tensor, squares: Tensor) -> None:
-    """Add what samples owe to the nodes around them."""
+def add_parts(
+    seen: Trace, place: Tensor, weights: Tensor, importance: Tensor, squares: Tensor | None = None
+) -> None:
+    """Add what samples owe to the nodes around them.
+
+    place : (n,) int64, of samples among the points of the probe of a `GridModel`
+    weights : (n,) their share of the pixel
+    importance, squares : (rows,) sums of the nodes' parts and of their squares
+    """
     assert isinstance(seen.probe, GridProbe)
-    corners = seen.probe.corners.select(seen.place)
-    parts = corners.weights * seen.weights[:, None]
+    corners = seen.probe.corners.select(place)
+    parts = (corners.weights * weights[:, None]).reshape(-1).to(importance.dtype)
     rows = corners.rows.reshape(-1)
-    importance.index_add_(0, rows, parts.reshape(-1))
-    squares.index_add_(0, rows, parts.square().reshape(-1))
+    importance.index_add_(0, rows, parts)
+    if squares is not None:
+        squares.index_add_(0, rows, parts.square())

@@ -1,0 +1,126 @@
+"""What nodes of a grid contribute to all rays at hand, and which of them are left out, coded or kept.
+
+Source: Li et al. 2023 (VQRF), section 3.1, with samples and threshold of the released code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from scene_codec.progress import Progress
+from scene_codec.radiance.cameras import Rays
+from scene_codec.radiance.field_space import FieldRays, to_field_space
+from scene_codec.radiance.ray_supply import CameraSet
+from scene_codec.radiance.scene_domain import SceneDomain
+from scene_codec.voxel_fields.grid_model import GridModel
+from scene_codec.voxel_fields.node_statistics import add_parts
+from scene_codec.voxel_fields.shading import PlainShader
+from scene_codec.voxel_fields.voxel_field import VoxelField
+from scene_codec.voxel_fields.voxel_model import VoxelModel
+from scene_codec.voxel_fields.voxel_rendering import marched, trace
+
+_RAYS_AT_ONCE = 8192
+_ADDED = 1e-6
+"""To every importance before the sums of a split, as in the released code."""
+
+
+class RaySupply(Protocol):
+    """Rays that should see known colours; `radiance.ray_supply.PictureRays` is one."""
+
+    @property
+    def cameras(self) -> CameraSet:
+        """Cameras whose pixels the rays are."""
+
+    def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
+        """Return the rays of pixels (n,), counted through all cameras, and their colours (n, 3)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShownRays:
+    """Rays that should see what a field shows, in place of pictures."""
+
+    field: VoxelField
+    cameras: CameraSet
+
+    def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
+        """Return the rays of pixels (n,), counted through all cameras, and their colours (n, 3)."""
+        rays = self.cameras.rays(pixel)
+        with torch.no_grad():
+            return rays, self.field.render(rays.to(self.field.device)).colour.cpu()
+
+
+@dataclass(frozen=True, eq=False)
+class ScenePass:
+    """What one look at all rays tells.
+
+    importance : (rows,) float64 for each held node, sum over samples of their weight times the node's part
+    pixels : (n,) int32, rays that pass through places where there may be something
+    """
+
+    importance: Tensor
+    pixels: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What becomes of nodes: nothing is held of some, some have features of their own, the others a code.
+
+    held, kept : (rows,) bool; all that are kept are held
+    """
+
+    held: Tensor
+    kept: Tensor
+
+
+def look_at_all_rays(
+    model: GridModel, domain: SceneDomain, cameras: CameraSet, progress: Progress
+) -> ScenePass:
+    """Return the importance of all nodes, and which rays are worth training with. Raises `Cancelled`."""
+    rows = len(model.raw_density)
+    device = model.raw_density.device
+    importance = torch.zeros(rows, dtype=torch.float64, device=device)
+    # Colours do not matter here, and a network would take most of the time.
+    plain = replace(model, features=torch.zeros((rows, 3), device=device), shader=PlainShader())
+    met = []
+    with torch.no_grad():
+        for start in range(0, cameras.pixels, _RAYS_AT_ONCE):
+            progress.update(start / cameras.pixels, f"ray {start:,} of {cameras.pixels:,}")
+            pixel = torch.arange(start, min(start + _RAYS_AT_ONCE, cameras.pixels))
+            rays = to_field_space(cameras.rays(pixel).to(device), domain)
+            meeting = rays_that_meet(plain, rays, domain)
+            met.append(pixel[meeting.cpu()].int())
+            seen = trace(plain, rays.select(meeting), domain)
+            add_parts(seen, seen.place[seen.coloured], seen.weights[seen.coloured], importance)
+    return ScenePass(importance, torch.cat(met))
+
+
+def rays_that_meet(model: VoxelModel, rays: FieldRays, domain: SceneDomain) -> Tensor:
+    """Return which rays (n,) bool have a sample where there may be something."""
+    samples = marched(model.march(rays, domain))
+    held = model.may_hold(samples.positions(rays))
+    meeting = torch.zeros(len(rays), dtype=torch.bool, device=held.device)
+    meeting[samples.ray[held]] = True
+    return meeting
+
+
+def share_threshold(importance: Tensor, share: float) -> float:
+    """Return the importance above which nodes have so much of the whole importance together."""
+    ordered = (importance.double() + _ADDED).sort().values
+    sums = ordered.cumsum(0)
+    above = (sums > (1.0 - share) * sums[-1]).nonzero()
+    return float(ordered[above[0, 0]] if len(above) else ordered[-1])
+
+
+def split_by_importance(importance: Tensor, prune: float, keep: float) -> Split:
+    """Return which nodes are held and kept.
+
+    importance : (rows,)
+    prune : part of the whole importance that the held nodes have together
+    keep : likewise of nodes with features of their own
+    """
+    held = importance > share_threshold(importance, prune)
+    return Split(held, held & (importance > share_threshold(importance, keep)))
