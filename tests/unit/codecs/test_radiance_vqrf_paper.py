@@ -29,6 +29,7 @@ from scene_codec.codecs.radiance_vqrf.paper_method import (
     CHECKPOINT,
     compress_as_published,
     fine_tuned,
+    finetuning_plan,
     pruned,
     rounded,
     vector_quantised,
@@ -257,7 +258,7 @@ def test_fine_tuning_lowers_the_error_and_leaves_codes_shared():
     settings = msgspec.structs.replace(SETTINGS, codes=4, expired_codes=1, steps=25, learning_rate=0.02)
     seen = look_at_all_rays(model, DOMAIN, supply.cameras, Progress())
     coded = vector_quantised(pruned(model, seen.importance, settings), settings, Progress())
-    tuned = fine_tuned(coded, seen, (supply, DOMAIN), settings, Progress())
+    tuned = fine_tuned(coded, (supply, DOMAIN), finetuning_plan(seen.pixels, settings), Progress())
     before, after = (error_between(model, own.model, supply) for own in (coded, tuned))
     assert after < 0.95 * before
     shared = tuned.codebook[tuned.tied.codes]
@@ -351,6 +352,13 @@ def test_codes_beyond_the_codebook_are_refused():
     packed = pack_indices(np.array([0, 7, 3], np.uint16), 8)
     with pytest.raises(CorruptFileError):
         unpack_indices(packed, 3, 7)
+
+
+def test_more_features_than_fit_are_refused(stored, monkeypatch):
+    sections, frame, grid = stored
+    monkeypatch.setattr(paper_syntax, "MAX_VALUES", 4 * int(grid.held.sum()) - 1)
+    with pytest.raises(CorruptFileError, match="impossible"):
+        read_paper(sections, frame, 16)
 
 
 def test_missing_and_additional_sections_are_refused(stored):

@@ -16,15 +16,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from scene_codec.codecs.radiance_vqrf.paper_importance import RaySupply
-from scene_codec.codecs.training_state import kept_state
+from scene_codec.codecs.training_state import ResumableTraining, kept_state
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
+from scene_codec.radiance.cameras import Rays
 from scene_codec.radiance.field_space import to_field_space
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.voxel_fields.grid_model import GridModel, NearestMask, visible_nodes
@@ -85,6 +86,17 @@ class FinetuningPlan:
     seed: int = 0
     checkpoint: Path | None = None
 
+    def draw(self, supply: RaySupply, generator: torch.Generator) -> tuple[Rays, Tensor]:
+        """Return the rays of a step and their colours."""
+        drawn = torch.randint(len(self.pixels), (self.rays,), generator=generator)
+        return supply.at(self.pixels[drawn].long())
+
+
+def check_finite(error: Tensor, step: int) -> None:
+    """Raise `UnsupportedSceneError` when a training diverged."""
+    if not math.isfinite(float(error)):
+        raise UnsupportedSceneError(f"Fine-tuning got lost in step {step}. Use a lower learning_rate.")
+
 
 def finetune(
     model: GridModel,
@@ -102,6 +114,22 @@ def finetune(
         return model, codebook
     supply, domain = scene
     run = _Run(model, tied, codebook, domain, plan)
+    do_steps(run, supply, plan, progress)
+    run.tied.make_equal(run.tables["features"].values, run.codebook)
+    return run.model(), run.codebook
+
+
+class FinetuningRun(ResumableTraining, Protocol):
+    """A fine-tuning that has done a number of steps."""
+
+    number: int
+
+    def do_step(self, supply: RaySupply) -> float:
+        """Take one step; return the squared error of its batch."""
+
+
+def do_steps(run: FinetuningRun, supply: RaySupply, plan: FinetuningPlan, progress: Progress) -> None:
+    """Do all remaining steps. Raises `Cancelled`, leaving a checkpoint, `UnsupportedSceneError`."""
     with kept_state(run, plan.checkpoint, CHECKPOINT_INTERVAL_S) as after_step:
         progress = progress.resumed(run.number / plan.steps)
         while run.number < plan.steps:
@@ -109,8 +137,6 @@ def finetune(
             message = f"step {run.number}, {-10 * math.log10(max(error, 1e-12)):.1f} dB"
             progress.update(run.number / plan.steps, message)
             after_step()
-    run.tied.make_equal(run.tables["features"].values, run.codebook)
-    return run.model(), run.codebook
 
 
 def published_loss(seen: Trace, colours: Tensor, white: bool) -> tuple[Tensor, Tensor]:
@@ -158,14 +184,12 @@ class _Run:
         plan, device = self._plan, self.codebook.device
         if self.number and self.number % MASK_INTERVAL == 0:
             self._mask = visible_nodes(self.model())
-        drawn = torch.randint(len(plan.pixels), (plan.rays,), generator=self._generator)
-        rays, colours = supply.at(plan.pixels[drawn].long())
+        rays, colours = plan.draw(supply, self._generator)
         leaves = {name: table.values.detach().requires_grad_() for name, table in self.tables.items()}
         model = replace(self._start.with_parameters(leaves | self._network), mask=self._mask)
         seen = trace(model, to_field_space(rays.to(device), self._domain), self._domain)
         loss, error = published_loss(seen, colours.to(device), self._domain.white_background)
-        if not math.isfinite(float(error)):
-            raise UnsupportedSceneError(f"Fine-tuning got lost in step {self.number}. Use a lower rate.")
+        check_finite(error, self.number)
         if loss.requires_grad:
             if self._optimiser is not None:
                 self._optimiser.zero_grad(set_to_none=True)

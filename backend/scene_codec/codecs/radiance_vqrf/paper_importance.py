@@ -23,7 +23,7 @@ from scene_codec.voxel_fields.voxel_field import VoxelField
 from scene_codec.voxel_fields.voxel_model import VoxelModel
 from scene_codec.voxel_fields.voxel_rendering import marched, trace
 
-_RAYS_AT_ONCE = 8192
+RAYS_AT_ONCE = 8192
 _ADDED = 1e-6
 """To every importance before the sums of a split, as in the released code."""
 
@@ -87,9 +87,9 @@ def look_at_all_rays(
     plain = replace(model, features=torch.zeros((rows, 3), device=device), shader=PlainShader())
     met = []
     with torch.no_grad():
-        for start in range(0, cameras.pixels, _RAYS_AT_ONCE):
+        for start in range(0, cameras.pixels, RAYS_AT_ONCE):
             progress.update(start / cameras.pixels, f"ray {start:,} of {cameras.pixels:,}")
-            pixel = torch.arange(start, min(start + _RAYS_AT_ONCE, cameras.pixels))
+            pixel = torch.arange(start, min(start + RAYS_AT_ONCE, cameras.pixels))
             rays = to_field_space(cameras.rays(pixel).to(device), domain)
             meeting = rays_that_meet(plain, rays, domain)
             met.append(pixel[meeting.cpu()].int())

@@ -21,14 +21,21 @@ from scene_codec.codecs.radiance_vqrf.paper_finetuning import FinetuningPlan, Ti
 from scene_codec.codecs.radiance_vqrf.paper_grid import PaperGrid, halves
 from scene_codec.codecs.radiance_vqrf.paper_importance import (
     RaySupply,
-    ScenePass,
     look_at_all_rays,
     split_by_importance,
 )
+from scene_codec.codecs.radiance_vqrf.paper_plane_method import (
+    look_at_planes,
+    quantised_planes,
+    stored_planes,
+    tuned_planes,
+)
+from scene_codec.codecs.radiance_vqrf.paper_planes import PaperPlanes
 from scene_codec.codecs.radiance_vqrf.paper_rounding import eight_bits
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
 from scene_codec.radiance.scene_domain import SceneDomain
+from scene_codec.voxel_fields.factored_model import FactoredModel
 from scene_codec.voxel_fields.grid_model import GridModel, visible_nodes
 from scene_codec.voxel_fields.voxel_model import VoxelModel
 
@@ -73,22 +80,46 @@ def compress_as_published(
     settings: RadianceVqrfSettings,
     progress: Progress,
     folder: Path | None = None,
-) -> PaperGrid:
-    """Return a field in the integers of a file.
+) -> PaperGrid | PaperPlanes:
+    """Return a field in the integers of a file: a grid, or planes and lines for TensoRF-VM.
 
     model : on the device that is to compute
     folder : where an interrupted fine-tuning leaves its state
 
-    Raises `UnsupportedSceneError` for fields that are no grid, or of which nothing is seen; `Cancelled`.
+    Raises `UnsupportedSceneError` for TensoRF-CP, and for fields of which nothing is seen; `Cancelled`.
     """
-    if not isinstance(model, GridModel):
-        raise UnsupportedSceneError("The method vqrf takes grids alone. Use the method rate.")
-    part = progress.part(0.0, LOOKED_SHARE, "looking at all rays")
-    seen = look_at_all_rays(model, domain, supply.cameras, part)
-    part = progress.part(LOOKED_SHARE, LEARNED_SHARE, "learning a codebook")
-    coded = vector_quantised(pruned(model, seen.importance, settings), settings, part)
-    part = progress.part(LEARNED_SHARE, 1.0, "fine-tuning")
-    return rounded(fine_tuned(coded, seen, (supply, domain), settings, part, folder))
+    looking = progress.part(0.0, LOOKED_SHARE, "looking at all rays")
+    learning = progress.part(LOOKED_SHARE, LEARNED_SHARE, "learning a codebook")
+    tuning = progress.part(LEARNED_SHARE, 1.0, "fine-tuning")
+    if isinstance(model, FactoredModel):
+        if not model.density_factors.planes:
+            raise UnsupportedSceneError(
+                "A TensoRF of the kind CP has lines alone, and the method vqrf replaces vectors of nodes or "
+                "texels by codes: there are none. Use the method rate."
+            )
+        surfaces = look_at_planes(model, domain, supply.cameras, looking)
+        quantised = quantised_planes(model, surfaces, settings, learning)
+        plan = finetuning_plan(surfaces.pixels, settings, folder)
+        return stored_planes(tuned_planes(quantised, (supply, domain), plan, tuning))
+    assert isinstance(model, GridModel)
+    seen = look_at_all_rays(model, domain, supply.cameras, looking)
+    coded = vector_quantised(pruned(model, seen.importance, settings), settings, learning)
+    plan = finetuning_plan(seen.pixels, settings, folder)
+    return rounded(fine_tuned(coded, (supply, domain), plan, tuning))
+
+
+def finetuning_plan(
+    pixels: Tensor, settings: RadianceVqrfSettings, folder: Path | None = None
+) -> FinetuningPlan:
+    """Return how a field is fine-tuned with rays of some pixels (n,)."""
+    return FinetuningPlan(
+        pixels=pixels,
+        steps=settings.steps,
+        rays=settings.rays,
+        rate=settings.learning_rate,
+        seed=settings.seed,
+        checkpoint=None if folder is None else folder / CHECKPOINT,
+    )
 
 
 def pruned(model: GridModel, importance: Tensor, settings: RadianceVqrfSettings) -> PrunedGrid:
@@ -127,22 +158,9 @@ def vector_quantised(grid: PrunedGrid, settings: RadianceVqrfSettings, progress:
 
 
 def fine_tuned(
-    grid: CodedGrid,
-    seen: ScenePass,
-    scene: tuple[RaySupply, SceneDomain],
-    settings: RadianceVqrfSettings,
-    progress: Progress,
-    folder: Path | None = None,
+    grid: CodedGrid, scene: tuple[RaySupply, SceneDomain], plan: FinetuningPlan, progress: Progress
 ) -> CodedGrid:
-    """Return a grid after joint fine-tuning. Raises `Cancelled`."""
-    plan = FinetuningPlan(
-        pixels=seen.pixels,
-        steps=settings.steps,
-        rays=settings.rays,
-        rate=settings.learning_rate,
-        seed=settings.seed,
-        checkpoint=None if folder is None else folder / CHECKPOINT,
-    )
+    """Return a grid after joint fine-tuning. Raises `Cancelled`, leaving a checkpoint."""
     model, codebook = finetune(grid.model, grid.tied, grid.codebook, scene, plan, progress)
     return replace(grid, model=model, codebook=codebook)
 

@@ -31,6 +31,9 @@ MASKS, DENSITY, KEPT, INDICES, CODEBOOK, NETWORK = range(32, 38)
 
 MAX_NODES = 1 << 28
 MAX_CODES = 1 << 16
+MAX_VALUES = 1 << 28
+"""Features of all held nodes, which codes stand for in few bytes."""
+
 _LEVEL = 9
 _MOST_EXPANSION = 1032
 """A deflate stream gives at most so many bytes for each of its own (zlib's documentation)."""
@@ -69,7 +72,9 @@ def read_paper(sections: Mapping[int, bytes], frame: PaperFrame, codes: int) -> 
         raise CorruptFileError(f"A radiance field of {nodes} nodes and {codes} codes is impossible.")
     held, kept = _read_masks(sections[MASKS], nodes)
     rows, own = int(held.sum()), int(kept.sum())
-    codebook = _read_halves(sections[CODEBOOK], [(codes, channels)], "codebook")
+    if rows * channels > MAX_VALUES:
+        raise CorruptFileError(f"A radiance field of {rows} nodes with {channels} features is impossible.")
+    codebook = read_halves(sections[CODEBOOK], [(codes, channels)], "codebook")
     weights = [tuple(values.shape) for values in network.values()]
     return PaperGrid(
         held=held,
@@ -78,7 +83,7 @@ def read_paper(sections: Mapping[int, bytes], frame: PaperFrame, codes: int) -> 
         own=_read_eight_bits(sections[KEPT], (own, channels), "kept features"),
         codes=_read_indices(sections[INDICES], rows - own, codes),
         codebook=codebook[0],
-        network=tuple(_read_halves(sections[NETWORK], weights, "network")) if network else (),
+        network=tuple(read_halves(sections[NETWORK], weights, "network")) if network else (),
     )
 
 
@@ -109,7 +114,7 @@ def _eight_bit_bytes(values: EightBits) -> bytes:
     return _RULE.pack(values.scale, values.zero) + values.stored.tobytes()
 
 
-def _inflated(data: bytes, size: int, what: str) -> bytes:
+def inflated(data: bytes, size: int, what: str) -> bytes:
     """Return exactly so many bytes, or raise `CorruptFileError`; no more are ever inflated."""
     fault = f"The {what} of a radiance field are damaged"
     if size > _MOST_EXPANSION * (len(data) + 1):
@@ -127,7 +132,7 @@ def _inflated(data: bytes, size: int, what: str) -> bytes:
 def _read_masks(data: bytes, nodes: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which of the nodes are held, and which are kept."""
     size = -(-nodes // 8)
-    packed = _inflated(data, 2 * size, "masks")
+    packed = inflated(data, 2 * size, "masks")
     held, kept = (unpacked_bits(part, nodes).view(np.bool_) for part in (packed[:size], packed[size:]))
     if not held.any() or (kept & ~held).any():
         raise CorruptFileError("A radiance field holds no node, or keeps one that it does not hold.")
@@ -135,7 +140,7 @@ def _read_masks(data: bytes, nodes: int) -> tuple[NDArray[np.bool_], NDArray[np.
 
 
 def _read_eight_bits(data: bytes, shape: tuple[int, int], what: str) -> EightBits:
-    content = _inflated(data, _RULE.size + math.prod(shape), what)
+    content = inflated(data, _RULE.size + math.prod(shape), what)
     scale, zero = _RULE.unpack_from(content)
     # A value is 255 scales at most.
     if not 0.0 < scale < float(np.finfo(np.float32).max) / 256.0:
@@ -146,13 +151,13 @@ def _read_eight_bits(data: bytes, shape: tuple[int, int], what: str) -> EightBit
 
 def _read_indices(data: bytes, count: int, codes: int) -> NDArray[np.uint16]:
     width = (codes - 1).bit_length()
-    return unpack_indices(_inflated(data, -(-count * width // 8), "codes"), count, codes)
+    return unpack_indices(inflated(data, -(-count * width // 8), "codes"), count, codes)
 
 
-def _read_halves(data: bytes, shapes: list[tuple[int, ...]], what: str) -> list[NDArray[np.float16]]:
+def read_halves(data: bytes, shapes: list[tuple[int, ...]], what: str) -> list[NDArray[np.float16]]:
     """Return finite numbers in arrays of such shapes."""
     sizes = [math.prod(shape) for shape in shapes]
-    content = np.frombuffer(_inflated(data, 2 * sum(sizes), f"numbers of the {what}"), "<f2")
+    content = np.frombuffer(inflated(data, 2 * sum(sizes), f"numbers of the {what}"), "<f2")
     if not np.isfinite(content).all():
         raise CorruptFileError(f"A number of the {what} of a radiance field is not finite.")
     arrays = np.split(content.astype(np.float16), np.cumsum(sizes)[:-1])

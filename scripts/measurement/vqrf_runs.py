@@ -1,0 +1,99 @@
+"""The stages of the published method for voxel fields, each with its size and what it shows of test views."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from measurement.nerf_scenes import measure
+from scene_codec.codecs.radiance_vqrf.config import RadianceVqrfSettings
+from scene_codec.codecs.radiance_vqrf.paper_grid import PaperFrame, PaperGrid, model_of
+from scene_codec.codecs.radiance_vqrf.paper_importance import RaySupply, ScenePass, look_at_all_rays
+from scene_codec.codecs.radiance_vqrf.paper_method import (
+    CodedGrid,
+    fine_tuned,
+    finetuning_plan,
+    pruned,
+    rounded,
+    vector_quantised,
+)
+from scene_codec.codecs.radiance_vqrf.paper_syntax import pack_indices, read_paper, write_paper
+from scene_codec.progress import Progress
+from scene_codec.radiance.posed_images import PosedImage
+from scene_codec.radiance.scene_domain import SceneDomain
+from scene_codec.voxel_fields.grid_model import GridModel
+from scene_codec.voxel_fields.voxel_checkpoint import parameter_bytes
+from scene_codec.voxel_fields.voxel_field import VoxelField
+
+
+def stages(
+    model: GridModel,
+    domain: SceneDomain,
+    pictures: RaySupply,
+    views: Sequence[PosedImage],
+    settings: RadianceVqrfSettings,
+    seen: ScenePass | None = None,
+) -> list[dict[str, Any]]:
+    """Return a row for each stage: the grid, pruned, with codes, fine-tuned, in eight bits.
+
+    Sizes are those of deflated parts: masks, float32 values and network, indices in as few bits as they need;
+    in the last row what the method stores. Densities and kept features are in eight bits from the codes on,
+    as published, though their sizes count as float32 until the last row.
+
+    seen : what `look_at_all_rays` returned for these pictures, which takes long
+    """
+    seen = seen or look_at_all_rays(model, domain, pictures.cameras, Progress())
+    frame = PaperFrame.of(model)
+    left = pruned(model, seen.importance, settings)
+    coded = vector_quantised(left, settings, Progress())
+    tuned = fine_tuned(coded, (pictures, domain), finetuning_plan(seen.pixels, settings), Progress())
+    final = rounded(tuned)
+    sections = write_paper(final)
+    decoded = model_of(read_paper(sections, frame, settings.codes), frame).to(model.raw_density.device)
+    values = [left.model.raw_density, left.model.features, *model.shader.parameters().values()]
+    before = rounded(coded)
+    shown: list[tuple[str, GridModel, int]] = [
+        ("as it is", model, parameter_bytes(model)),
+        ("pruned", left.model, _deflated(np.packbits(final.held).tobytes()) + _float_bytes(values)),
+        ("pruned, codes", coded.model, _coded_bytes(coded, before)),
+        ("pruned, codes, fine-tuned", tuned.model, _coded_bytes(tuned, final)),
+        ("pruned, codes, fine-tuned, 8 bits", decoded, sum(map(len, sections.values()))),
+    ]
+    counts = {"nodes": len(left.kept), "kept_nodes": int(left.kept.sum())}
+    return [
+        {
+            "label": label,
+            "file_bytes": size,
+            "ratio_to_float32": parameter_bytes(model) / size,
+            **counts,
+            **measure(VoxelField(own, domain), views).row(),
+        }
+        for label, own, size in shown
+    ]
+
+
+def _coded_bytes(grid: CodedGrid, stored: PaperGrid) -> int:
+    """Return the size of a grid with codes whose values are float32."""
+    model = grid.model
+    values = [
+        model.raw_density,
+        model.features[grid.kept],
+        grid.codebook,
+        *model.shader.parameters().values(),
+    ]
+    masks = np.packbits(stored.held).tobytes() + np.packbits(stored.kept).tobytes()
+    indices = pack_indices(stored.codes, len(stored.codebook))
+    return _deflated(masks) + _deflated(indices) + _float_bytes(values)
+
+
+def _float_bytes(values: Sequence[Tensor]) -> int:
+    return sum(_deflated(own.detach().cpu().to(torch.float32).numpy().tobytes()) for own in values)
+
+
+def _deflated(content: bytes) -> int:
+    return len(zlib.compress(content, 9))
