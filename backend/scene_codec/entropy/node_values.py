@@ -56,6 +56,9 @@ _Ints = NDArray[np.int64]
 _Take = Callable[[_Ints, _Ints], _Ints]
 """Takes the contexts (n,) and, when encoding, the residuals (n,); returns the residuals."""
 
+_Note = Callable[[_Ints, int, _Ints, _Ints], None]
+"""Is told rows (n,) and channel of a piece, what is expected there and its spread (n,) in sixteenths."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Weights:
@@ -141,7 +144,30 @@ def decode_node_values(data: bytes, held: NDArray[np.bool_], channels: int) -> N
     return full[:-1].astype(np.int32)
 
 
-def _walk(turns: list[Turn], weights: _Weights, values: _Ints, take: _Take) -> None:
+def predictions(
+    values: NDArray[np.int32], held: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what the coder would expect of each value (rows, channels), and how far it thinks to be off.
+
+    For those who choose values by what they cost; others than `values` change what is expected of them.
+    """
+    expected, spread = (np.zeros(values.shape, np.float32) for _ in range(2))
+    if not values.size:
+        return expected, spread
+    turns = coding_turns(held)
+    full = np.concatenate([values, np.zeros((1, values.shape[1]), np.int32)]).astype(np.int64)
+
+    def note(rows: _Ints, channel: int, own: _Ints, off: _Ints) -> None:
+        expected[rows, channel] = own / _UNIT
+        spread[rows, channel] = off / _UNIT
+
+    _walk(turns, _fitted(turns, full), full, lambda _, residuals: residuals, note)
+    return expected, spread
+
+
+def _walk(
+    turns: list[Turn], weights: _Weights, values: _Ints, take: _Take, note: _Note | None = None
+) -> None:
     """Go through the nodes in coding order; encoder and decoder are what `take` does with a piece.
 
     values : (rows + 1, channels), the last row zero; filled in with what `take` returns
@@ -158,8 +184,11 @@ def _walk(turns: list[Turn], weights: _Weights, values: _Ints, take: _Take) -> N
             base, towards, outside, size = weights.spread[channel, kind].T
             earlier = before // max(channel, 1)
             spread = base + towards * around[:, channel] + outside * earlier + size * np.abs(own)
+            spread //= _WEIGHT_UNIT
+            if note is not None:
+                note(turn.rows, channel, own, spread)
             centre = (own + _UNIT // 2) // _UNIT
-            contexts, sign = _contexts(spread // _WEIGHT_UNIT, own - _UNIT * centre)
+            contexts, sign = _contexts(spread, own - _UNIT * centre)
             residual = take(contexts, sign * (values[turn.rows, channel] - centre))
             values[turn.rows, channel] = centre + sign * residual
             off[turn.rows, channel] = np.abs(residual)

@@ -89,9 +89,7 @@ class FactoredProbe:
 
     def colours(self, chosen: Tensor, views: Tensor, ray: Tensor) -> Tensor:
         """Return the colours (m, 3) of some points."""
-        products = self.model.appearance.products(self.places[chosen])
-        features = torch.cat(products).t() @ self.model.basis.t()
-        return self.model.shader.colours(features, views, ray)
+        return self.model.shader.colours(self.model.features_at(self.places[chosen]), views, ray)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +138,25 @@ class FactoredModel:
 
     def probe(self, positions: Tensor) -> FactoredProbe:
         """Look at positions (n, 3)."""
+        places = self._places(positions)
+        return FactoredProbe(self.rule.density(self._stored_density(places)), self, places)
+
+    def stored(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the density before its rule (n,) and the shader's features (n, features) at positions."""
+        places = self._places(positions)
+        return self._stored_density(places), self.features_at(places)
+
+    def features_at(self, places: Tensor) -> Tensor:
+        """Return the shader's features (n, features) at places (n, 3) in [-1, 1]."""
+        return torch.cat(self.appearance.products(places)).t() @ self.basis.t()
+
+    def _places(self, positions: Tensor) -> Tensor:
+        """Return positions (n, 3) counted from -1 to 1 along the box."""
         low, high = (torch.tensor(corner, device=positions.device) for corner in self.box)
-        places = (positions - low) * (2.0 / (high - low)) - 1.0
-        stored = torch.stack([product.sum(dim=0) for product in self.density_factors.products(places)]).sum(0)
-        return FactoredProbe(self.rule.density(stored), self, places)
+        return (positions - low) * (2.0 / (high - low)) - 1.0
+
+    def _stored_density(self, places: Tensor) -> Tensor:
+        return torch.stack([own.sum(dim=0) for own in self.density_factors.products(places)]).sum(dim=0)
 
     def parameters(self) -> dict[str, Tensor]:
         """Return what can be trained, by name."""
