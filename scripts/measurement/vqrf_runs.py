@@ -18,6 +18,7 @@ from scene_codec.codecs.radiance_vqrf.paper_method import (
     CodedGrid,
     fine_tuned,
     finetuning_plan,
+    learned_codebook,
     pruned,
     rounded,
     vector_quantised,
@@ -50,18 +51,17 @@ def stages(
     seen = seen or look_at_all_rays(model, domain, pictures.cameras, Progress())
     frame = PaperFrame.of(model)
     left = pruned(model, seen.importance, settings)
-    coded = vector_quantised(left, settings, Progress())
+    coded = vector_quantised(left, learned_codebook(left, settings, Progress()))
     tuned = fine_tuned(coded, (pictures, domain), finetuning_plan(seen.pixels, settings), Progress())
     final = rounded(tuned)
     sections = write_paper(final)
     decoded = model_of(read_paper(sections, frame, settings.codes), frame).to(model.raw_density.device)
     values = [left.model.raw_density, left.model.features, *model.shader.parameters().values()]
-    before = rounded(coded)
     shown: list[tuple[str, GridModel, int]] = [
         ("as it is", model, parameter_bytes(model)),
         ("pruned", left.model, _deflated(np.packbits(final.held).tobytes()) + _float_bytes(values)),
-        ("pruned, codes", coded.model, _coded_bytes(coded, before)),
-        ("pruned, codes, fine-tuned", tuned.model, _coded_bytes(tuned, final)),
+        ("pruned, codes", coded.model, _coded_bytes(coded, left.model, rounded(coded))),
+        ("pruned, codes, fine-tuned", tuned.model, _coded_bytes(tuned, tuned.model, final)),
         ("pruned, codes, fine-tuned, 8 bits", decoded, sum(map(len, sections.values()))),
     ]
     counts = {"nodes": len(left.kept), "kept_nodes": int(left.kept.sum())}
@@ -77,9 +77,11 @@ def stages(
     ]
 
 
-def _coded_bytes(grid: CodedGrid, stored: PaperGrid) -> int:
-    """Return the size of a grid with codes whose values are float32."""
-    model = grid.model
+def _coded_bytes(grid: CodedGrid, model: GridModel, stored: PaperGrid) -> int:
+    """Return the size of a grid with codes whose values are float32.
+
+    model : with densities and kept features as they are before they are rounded
+    """
     values = [
         model.raw_density,
         model.features[grid.kept],

@@ -27,9 +27,12 @@ from scene_codec.codecs.radiance_vqrf.paper_importance import (
 )
 from scene_codec.codecs.radiance_vqrf.paper_method import (
     CHECKPOINT,
+    CODEBOOK_LEARNED,
+    RAYS_SEEN,
     compress_as_published,
     fine_tuned,
     finetuning_plan,
+    learned_codebook,
     pruned,
     rounded,
     vector_quantised,
@@ -100,6 +103,11 @@ def supply_of(model, cameras=4, side=14):
 
 def compressed(model, settings=SETTINGS, **named):
     return compress_as_published(model, DOMAIN, supply_of(model), settings, Progress(), **named)
+
+
+def quantised(model, seen, settings):
+    left = pruned(model, seen.importance, settings)
+    return vector_quantised(left, learned_codebook(left, settings, Progress()))
 
 
 def error_between(model, other, supply):
@@ -235,7 +243,7 @@ def test_what_is_stored_is_what_was_quantised(kind):
     model = ball(kind)
     supply = supply_of(model)
     seen = look_at_all_rays(model, DOMAIN, supply.cameras, Progress())
-    coded = vector_quantised(pruned(model, seen.importance, SETTINGS), SETTINGS, Progress())
+    coded = quantised(model, seen, SETTINGS)
     stored = model_of(rounded(coded), PaperFrame.of(model))
     # Rounding once more moves values by half a step of eight bits or of half floats.
     assert error_between(coded.model, stored, supply) < 1e-4
@@ -257,7 +265,7 @@ def test_fine_tuning_lowers_the_error_and_leaves_codes_shared():
     supply = supply_of(model)
     settings = msgspec.structs.replace(SETTINGS, codes=4, expired_codes=1, steps=25, learning_rate=0.02)
     seen = look_at_all_rays(model, DOMAIN, supply.cameras, Progress())
-    coded = vector_quantised(pruned(model, seen.importance, settings), settings, Progress())
+    coded = quantised(model, seen, settings)
     tuned = fine_tuned(coded, (supply, DOMAIN), finetuning_plan(seen.pixels, settings), Progress())
     before, after = (error_between(model, own.model, supply) for own in (coded, tuned))
     assert after < 0.95 * before
@@ -293,7 +301,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path):
         compress_as_published(
             model, DOMAIN, supply_of(model), settings, StopAfter(CancelToken(), 7), folder=tmp_path
         )
-    assert (tmp_path / CHECKPOINT).exists()
+    assert all((tmp_path / name).exists() for name in (CHECKPOINT, RAYS_SEEN, CODEBOOK_LEARNED))
     assert write_paper(compressed(model, settings, folder=tmp_path)) == whole
 
 

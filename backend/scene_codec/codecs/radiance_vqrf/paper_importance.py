@@ -16,14 +16,14 @@ from scene_codec.radiance.cameras import Rays
 from scene_codec.radiance.field_space import FieldRays, to_field_space
 from scene_codec.radiance.ray_supply import CameraSet
 from scene_codec.radiance.scene_domain import SceneDomain
-from scene_codec.voxel_fields.grid_model import GridModel
+from scene_codec.voxel_fields.grid_model import GridModel, visible_nodes
 from scene_codec.voxel_fields.node_statistics import add_parts
 from scene_codec.voxel_fields.shading import PlainShader
 from scene_codec.voxel_fields.voxel_field import VoxelField
 from scene_codec.voxel_fields.voxel_model import VoxelModel
 from scene_codec.voxel_fields.voxel_rendering import marched, trace
 
-RAYS_AT_ONCE = 8192
+RAYS_AT_ONCE = 4096
 _ADDED = 1e-6
 """To every importance before the sums of a split, as in the released code."""
 
@@ -48,9 +48,13 @@ class ShownRays:
 
     def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
         """Return the rays of pixels (n,), counted through all cameras, and their colours (n, 3)."""
-        rays = self.cameras.rays(pixel)
+        rays = self.cameras.rays(pixel).to(self.field.device)
+        parts = []
         with torch.no_grad():
-            return rays, self.field.render(rays.to(self.field.device)).colour.cpu()
+            for start in range(0, len(rays), self.field.rays_at_once):
+                part = rays.part(start, start + self.field.rays_at_once)
+                parts.append(self.field.render(part).colour)
+        return rays, torch.cat(parts).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +88,12 @@ def look_at_all_rays(
     device = model.raw_density.device
     importance = torch.zeros(rows, dtype=torch.float64, device=device)
     # Colours do not matter here, and a network would take most of the time.
-    plain = replace(model, features=torch.zeros((rows, 3), device=device), shader=PlainShader())
+    plain = replace(
+        model,
+        features=torch.zeros((rows, 3), device=device),
+        shader=PlainShader(),
+        mask=model.mask or visible_nodes(model),
+    )
     met = []
     with torch.no_grad():
         for start in range(0, cameras.pixels, RAYS_AT_ONCE):

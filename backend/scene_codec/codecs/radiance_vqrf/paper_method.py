@@ -7,6 +7,7 @@ on the faces of the box, where that code has them half a voxel inside and loses 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from scene_codec.codecs.radiance_vqrf.paper_finetuning import FinetuningPlan, Ti
 from scene_codec.codecs.radiance_vqrf.paper_grid import PaperGrid, halves
 from scene_codec.codecs.radiance_vqrf.paper_importance import (
     RaySupply,
+    ScenePass,
     look_at_all_rays,
     split_by_importance,
 )
@@ -32,6 +34,7 @@ from scene_codec.codecs.radiance_vqrf.paper_plane_method import (
 )
 from scene_codec.codecs.radiance_vqrf.paper_planes import PaperPlanes
 from scene_codec.codecs.radiance_vqrf.paper_rounding import eight_bits
+from scene_codec.codecs.training_state import read_training_state, write_training_state
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
 from scene_codec.radiance.scene_domain import SceneDomain
@@ -41,6 +44,8 @@ from scene_codec.voxel_fields.voxel_model import VoxelModel
 
 LOOKED_SHARE, LEARNED_SHARE = 0.1, 0.35
 CHECKPOINT = "checkpoint.pt"
+RAYS_SEEN, CODEBOOK_LEARNED = "rays.pt", "codebook.pt"
+"""Where an interrupted run leaves its state, and what came before fine-tuning."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,7 @@ def compress_as_published(
     """Return a field in the integers of a file: a grid, or planes and lines for TensoRF-VM.
 
     model : on the device that is to compute
-    folder : where an interrupted fine-tuning leaves its state
+    folder : where an interrupted run leaves its state
 
     Raises `UnsupportedSceneError` for TensoRF-CP, and for fields of which nothing is seen; `Cancelled`.
     """
@@ -102,8 +107,17 @@ def compress_as_published(
         plan = finetuning_plan(surfaces.pixels, settings, folder)
         return stored_planes(tuned_planes(quantised, (supply, domain), plan, tuning))
     assert isinstance(model, GridModel)
-    seen = look_at_all_rays(model, domain, supply.cameras, looking)
-    coded = vector_quantised(pruned(model, seen.importance, settings), settings, learning)
+    found = _remembered(
+        None if folder is None else folder / RAYS_SEEN,
+        lambda: vars(look_at_all_rays(model, domain, supply.cameras, looking)),
+    )
+    seen = ScenePass(**found)
+    left = pruned(model, seen.importance.to(model.raw_density.device), settings)
+    found = _remembered(
+        None if folder is None else folder / CODEBOOK_LEARNED,
+        lambda: {"codebook": learned_codebook(left, settings, learning)},
+    )
+    coded = vector_quantised(left, found["codebook"].to(model.raw_density.device))
     plan = finetuning_plan(seen.pixels, settings, folder)
     return rounded(fine_tuned(coded, (supply, domain), plan, tuning))
 
@@ -135,20 +149,25 @@ def pruned(model: GridModel, importance: Tensor, settings: RadianceVqrfSettings)
     return PrunedGrid(left, importance[order], split.kept[order])
 
 
-def vector_quantised(grid: PrunedGrid, settings: RadianceVqrfSettings, progress: Progress) -> CodedGrid:
-    """Return a grid with codes for features, and everything else in eight bits. Raises `Cancelled`."""
-    rows = (~grid.kept).nonzero().squeeze(1)
-    vectors = grid.model.features.detach()[rows]
+def learned_codebook(grid: PrunedGrid, settings: RadianceVqrfSettings, progress: Progress) -> Tensor:
+    """Return the codes (k, c) for features of nodes without features of their own. Raises `Cancelled`."""
     plan = CodebookPlan(
         codes=settings.codes,
         steps=settings.codebook_steps,
         expired=settings.expired_codes,
         weighted=settings.weighted,
     )
+    coded = ~grid.kept
     generator = torch.Generator().manual_seed(settings.seed)
-    codebook = learn_codebook(vectors, grid.importance[rows], plan, generator, progress)
-    tied = TiedRows(rows, nearest_codes(vectors, codebook))
-    device = vectors.device
+    vectors = grid.model.features.detach()[coded]
+    return learn_codebook(vectors, grid.importance[coded], plan, generator, progress)
+
+
+def vector_quantised(grid: PrunedGrid, codebook: Tensor) -> CodedGrid:
+    """Return a grid with codes (k, c) for features, and everything else in eight bits."""
+    rows = (~grid.kept).nonzero().squeeze(1)
+    tied = TiedRows(rows, nearest_codes(grid.model.features.detach()[rows], codebook))
+    device = codebook.device
     features = torch.zeros_like(grid.model.features)
     features[rows] = codebook[tied.codes]
     features[grid.kept] = eight_bits(grid.model.features[grid.kept]).values().to(device)
@@ -182,3 +201,13 @@ def rounded(grid: CodedGrid) -> PaperGrid:
         codebook=halves(grid.codebook),
         network=tuple(halves(values) for values in model.shader.parameters().values()),
     )
+
+
+def _remembered(path: Path | None, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return what an earlier run left in a file, or make it and leave it there."""
+    stored = None if path is None else read_training_state(path)
+    if stored is None:
+        stored = make()
+        if path is not None:
+            write_training_state(path, stored)
+    return stored
