@@ -29,7 +29,7 @@ from scene_codec.bitstream import (
     write_scene_file,
 )
 from scene_codec.codecs.contract import ContentSize, JobContext, SceneItem
-from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
+from scene_codec.codecs.registry import all_codecs, codec_named
 from scene_codec.devices import check_device_name, resolve_device
 from scene_codec.errors import (
     CorruptFileError,
@@ -40,7 +40,7 @@ from scene_codec.object_decoding import decode_each
 from scene_codec.object_inputs import (
     IDENTITY,
     EncodeInput,
-    content_of,
+    default_codec,
     gather,
     originals,
     records_of,
@@ -100,7 +100,7 @@ def encode(  # noqa: PLR0913 - keyword options of the public API
     others, `InvalidRequestError` for wrong arguments, `Cancelled`.
     """
     started = time.monotonic()
-    chosen = codec_named(codec or DEFAULT_CODECS[content_of(inputs)])
+    chosen = codec_named(codec or default_codec(inputs))
     chosen_settings = chosen.settings(preset, settings or {})
     _check_writable(Path(output))
     with _job(chosen, device, progress) as context:

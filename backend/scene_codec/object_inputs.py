@@ -13,6 +13,7 @@ import numpy as np
 from scene_codec.bitstream import ObjectRecord
 from scene_codec.bitstream.limits import MAX_HOST_BYTES, MAX_NAME_BYTES
 from scene_codec.codecs.contract import CodedSet, ContentSize, EncodeItem
+from scene_codec.codecs.registry import DEFAULT_CODECS, VOXEL_FIELD_CODEC
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.file_search import files_below
 from scene_codec.geometry.mesh_file_search import find_mesh_files
@@ -59,6 +60,22 @@ def content_of(inputs: EncodeInput | Sequence[EncodeInput]) -> Content:
             "holds one or the other. Encode them into two files."
         )
     return next(iter(found), "mesh")
+
+
+def default_codec(inputs: EncodeInput | Sequence[EncodeInput]) -> str:
+    """Return the codec of what there is to encode. Raises `InvalidRequestError` when it takes several."""
+    content = content_of(inputs)
+    if content != "radiance":
+        return DEFAULT_CODECS[content]
+    fields = [item for item in _trained_fields(_as_list(inputs)) if isinstance(item, CheckpointFile)]
+    voxels = [item for item in fields if item.voxels]
+    networks = [item for item in fields if not item.voxels]
+    if voxels and networks:
+        raise InvalidRequestError(
+            f"'{voxels[0].name}' is a voxel field and '{networks[0].name}' a NeRF: a file has one codec, and "
+            "they take different ones. Encode them into two files."
+        )
+    return VOXEL_FIELD_CODEC if voxels else DEFAULT_CODECS[content]
 
 
 def gather(

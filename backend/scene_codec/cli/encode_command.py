@@ -32,10 +32,10 @@ from scene_codec.cli.terminal import (
 from scene_codec.codecs.contract import Codec
 from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
 from scene_codec.errors import InvalidRequestError
-from scene_codec.object_inputs import content_of
+from scene_codec.object_inputs import default_codec
 from scene_codec.progress import Progress
 from scene_codec.radiance.checkpoint_source import is_checkpoint_file
-from scene_codec.reports import Content, EncodedObject, EncodeReport
+from scene_codec.reports import EncodedObject, EncodeReport
 from scene_codec.volumes.volume_files import volume_suffix
 
 ROWS_SHOWN = 60
@@ -85,7 +85,7 @@ def encode(arguments: list[str]) -> int:
     early.add_argument("--codec")
     early.add_argument("--preset")
     chosen, rest = early.parse_known_args(arguments)
-    codec = chosen.codec or DEFAULT_CODECS[_content_in(rest)]
+    codec = chosen.codec or _codec_for(rest)
     preset = codec_named(codec).settings(chosen.preset, {})
     shown_preset = chosen.preset or codec_named(codec).info.default_preset
     # A type made at run time, which a type checker cannot follow.
@@ -99,7 +99,7 @@ def encode(arguments: list[str]) -> int:
     )
     inputs = expand_patterns(options.inputs)
     if chosen.codec is None:
-        content_of(inputs)  # a mixture is refused before anything is computed
+        default_codec(inputs)  # a mixture is refused before anything is computed
     with cancel_on_interrupt() as token, progress_bar() as callback:
         report = api.encode(
             inputs,
@@ -113,19 +113,18 @@ def encode(arguments: list[str]) -> int:
     return _finish(report, _show_encoded, as_json=options.json)
 
 
-def _content_in(words: list[str]) -> Content:
-    """Return what the inputs among the words of a command line are, as far as one can see before parsing."""
+def _codec_for(words: list[str]) -> str:
+    """Return the codec of the inputs among a command line's words, as far as one can see before parsing."""
     names = [word for word in words if not word.startswith("-")]
     # First: a data set beside a trained field may be taken for a volume.
-    if any(is_checkpoint_file(Path(name)) for name in names):
-        return "radiance"
-    for word in names:
-        if volume_suffix(Path(word)):
-            return "volume"
-        if Path(word).is_dir():
-            with contextlib.suppress(InvalidRequestError):
-                return content_of(word)
-    return "mesh"
+    fields = [Path(name) for name in names if is_checkpoint_file(Path(name))]
+    with contextlib.suppress(InvalidRequestError):
+        if fields:
+            return default_codec(fields)
+        for word in names:
+            if volume_suffix(Path(word)) or Path(word).is_dir():
+                return default_codec(word)
+    return DEFAULT_CODECS["radiance" if fields else "mesh"]
 
 
 def add(arguments: list[str]) -> int:

@@ -14,16 +14,26 @@ if TYPE_CHECKING:
 DEFAULT_CODECS = {"mesh": "mesh-necgs", "volume": "volume-wavelet", "radiance": "nerf-pruned"}
 """The codec of each content when nobody chose one."""
 
+VOXEL_FIELD_CODEC = "radiance-vqrf"
+"""That of radiance fields whose values lie on grids, planes or lines."""
+
 
 @cache
 def all_codecs() -> dict[str, Codec]:
     """Return every codec by its name in files."""
     from scene_codec.codecs.mesh_necgs.codec import MeshNecgsCodec
     from scene_codec.codecs.nerf_pruned.codec import NerfPrunedCodec
+    from scene_codec.codecs.radiance_vqrf.codec import RadianceVqrfCodec
     from scene_codec.codecs.volume_vae.codec import VolumeVaeCodec
     from scene_codec.codecs.volume_wavelet.codec import VolumeWaveletCodec
 
-    codecs: list[Codec] = [MeshNecgsCodec(), VolumeWaveletCodec(), VolumeVaeCodec(), NerfPrunedCodec()]
+    codecs: list[Codec] = [
+        MeshNecgsCodec(),
+        VolumeWaveletCodec(),
+        VolumeVaeCodec(),
+        NerfPrunedCodec(),
+        RadianceVqrfCodec(),
+    ]
     return {codec.info.name: codec for codec in codecs}
 
 
