@@ -36,6 +36,7 @@ COMMANDS = {
     "compare": Command("compare_command", "compare", "draw slices of a volume before and after"),
     "train-volume": Command("train_volume", "train_volume", "train a volume-vae model on your own volumes"),
     "train-nerf": Command("train_nerf", "train_nerf", "train a NeRF on pictures of a scene"),
+    "train-field": Command("train_field", "train_field", "train a voxel field on pictures of a scene"),
     "list-codecs": Command("report_commands", "list_codecs", "list the codecs and their presets"),
     "doctor": Command("doctor", "doctor", "check what is installed and which device is used"),
 }

@@ -19,11 +19,12 @@ from scene_codec.radiance.held_out_views import HeldOutViews, load_training_view
 from scene_codec.radiance.image_files import read_image
 from scene_codec.radiance.lit_rendering import render_lit
 from scene_codec.radiance.nerf_field import NerfPairField
-from scene_codec.radiance.nerf_training import NerfTrainer, NerfTrainingRun
+from scene_codec.radiance.nerf_training import NerfTrainer
 from scene_codec.radiance.nerf_training_config import NerfTrainingSettings, check_settings, preset_settings
 from scene_codec.radiance.posed_images import load_posed_images
 from scene_codec.radiance.ray_marching import march
 from scene_codec.radiance.training_grid import TrainingGrid
+from scene_codec.radiance.training_loop import TrainingRun
 from scene_codec.radiance.training_rays import TrainingRays
 
 ONE = NerfTrainingSettings(
@@ -48,7 +49,7 @@ def ball(tmp_path_factory):
 
 def trainer(folder, settings, **run):
     training, held_out = load_training_views(folder, settings.size)
-    return NerfTrainer(training, held_out, settings, NerfTrainingRun(**run), Progress())
+    return NerfTrainer(training, held_out, settings, TrainingRun(**run), Progress())
 
 
 def stop_after(steps):
