@@ -13,7 +13,7 @@ from torch import Tensor
 from measurement.nerf_scenes import measure
 from scene_codec.codecs.radiance_vqrf.config import RadianceVqrfSettings
 from scene_codec.codecs.radiance_vqrf.paper_grid import PaperFrame, PaperGrid, model_of
-from scene_codec.codecs.radiance_vqrf.paper_importance import RaySupply, ScenePass, look_at_all_rays
+from scene_codec.codecs.radiance_vqrf.paper_importance import ScenePass, look_at_all_rays
 from scene_codec.codecs.radiance_vqrf.paper_method import (
     CodedGrid,
     fine_tuned,
@@ -24,6 +24,7 @@ from scene_codec.codecs.radiance_vqrf.paper_method import (
     vector_quantised,
 )
 from scene_codec.codecs.radiance_vqrf.paper_syntax import pack_indices, read_paper, write_paper
+from scene_codec.codecs.radiance_vqrf.supervision import Supervision
 from scene_codec.progress import Progress
 from scene_codec.radiance.posed_images import PosedImage
 from scene_codec.radiance.scene_domain import SceneDomain
@@ -35,7 +36,7 @@ from scene_codec.voxel_fields.voxel_field import VoxelField
 def stages(
     model: GridModel,
     domain: SceneDomain,
-    pictures: RaySupply,
+    pictures: Supervision,
     views: Sequence[PosedImage],
     settings: RadianceVqrfSettings,
     seen: ScenePass | None = None,

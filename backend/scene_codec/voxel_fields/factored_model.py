@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor
 from scene_codec.radiance.field_space import FieldRays
 from scene_codec.radiance.occupancy import Corner
 from scene_codec.radiance.scene_domain import SceneDomain
+from scene_codec.voxel_fields.grid_model import NearestMask, dilated
 from scene_codec.voxel_fields.node_lattice import NodeLattice
 from scene_codec.voxel_fields.shading import Shader
 from scene_codec.voxel_fields.voxel_model import DensityRule, Limits, Marching, slab
@@ -78,6 +80,18 @@ class OverlapMask:
         found: Tensor = ((self.held[flat] * weights) > 0.0).any(dim=1)
         return found & self.lattice.contains(positions)
 
+    def near(self, positions: Tensor, reach: float) -> Tensor:
+        """Return whether there may be something within a distance along each axis, (n,) bool."""
+        return self._as_nearest.near(positions, reach)
+
+    @cached_property
+    def _as_nearest(self) -> NearestMask:
+        """The same nodes, and their neighbours, which the nearest node to a place between them may be."""
+        x, y, z = (1.0 / side for side in self.lattice.voxel)
+        low, half = self.lattice.low, 0.5 if self.lattice.centred else 0.0
+        shift = (-low[0] * x - half, -low[1] * y - half, -low[2] * z - half)
+        return NearestMask(dilated(self.held.view(self.lattice.shape), [1, 1, 1]), (x, y, z), shift)
+
 
 @dataclass(frozen=True, eq=False)
 class FactoredProbe:
@@ -135,6 +149,12 @@ class FactoredModel:
         low, high = (torch.tensor(corner, device=positions.device) for corner in self.box)
         inside = ((positions >= low) & (positions <= high)).all(dim=1)
         return inside if self.mask is None else inside & self.mask(positions)
+
+    def may_be_near(self, positions: Tensor, reach: float) -> Tensor:
+        """Return around which positions (n, 3) there may be something, (n,) bool."""
+        if self.mask is None:
+            return torch.ones(len(positions), dtype=torch.bool, device=positions.device)
+        return self.mask.near(positions, reach)
 
     def probe(self, positions: Tensor) -> FactoredProbe:
         """Look at positions (n, 3)."""

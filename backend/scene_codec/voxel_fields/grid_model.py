@@ -6,8 +6,10 @@ renderers differ, the classes here have a field.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +57,36 @@ class NearestMask:
         flat = (place[:, 0] * self.held.shape[1] + place[:, 1]) * self.held.shape[2] + place[:, 2]
         found: Tensor = self.held.reshape(-1)[flat] & inside
         return found
+
+    def near(self, positions: Tensor, reach: float) -> Tensor:
+        """Return whether there may be something within a distance along each axis, (n,) bool."""
+        nodes = [math.ceil(reach * abs(scale) + 0.5) for scale in self.scale]
+        widened = self._widened.get(tuple(nodes))
+        if widened is None:
+            widened = replace(self, held=dilated(self.held, nodes))
+            self._widened[tuple(nodes)] = widened
+        scale, shift = (torch.tensor(values, device=positions.device) for values in (self.scale, self.shift))
+        last = torch.tensor(self.held.shape, device=positions.device) - 1
+        place = torch.minimum(torch.addcmul(shift, positions, scale).round().long().clamp_min(0), last)
+        flat = (place[:, 0] * self.held.shape[1] + place[:, 1]) * self.held.shape[2] + place[:, 2]
+        found: Tensor = widened.held.reshape(-1)[flat]
+        return found
+
+    @cached_property
+    def _widened(self) -> dict[tuple[int, ...], NearestMask]:
+        return {}
+
+
+def dilated(held: Tensor, nodes: list[int]) -> Tensor:
+    """Return which nodes (x, y, z) have a held one so many nodes away, or nearer, along each axis."""
+    grid = held[None, None].float()
+    for axis, count in enumerate(nodes):
+        window = [1, 1, 1]
+        window[axis] = 2 * count + 1
+        padding = [0, 0, 0]
+        padding[axis] = count
+        grid = F.max_pool3d(grid, tuple(window), stride=1, padding=tuple(padding))
+    return grid[0, 0] > 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +144,12 @@ class GridModel:
         """Return at which positions (n, 3) there may be something, (n,) bool."""
         inside = self.index.lattice.contains(positions)
         return inside if self.mask is None else inside & self.mask(positions)
+
+    def may_be_near(self, positions: Tensor, reach: float) -> Tensor:
+        """Return around which positions (n, 3) there may be something, (n,) bool."""
+        if self.mask is None:
+            return torch.ones(len(positions), dtype=torch.bool, device=positions.device)
+        return self.mask.near(positions, reach)
 
     def probe(self, positions: Tensor) -> GridProbe:
         """Look at positions (n, 3)."""

@@ -1,7 +1,7 @@
 """Fields of all families as grids of one kind: nodes on the faces of the box, steps in the field's units.
 
-What is coded and fine-tuned is of this kind. Grids whose nodes are the centres of cells keep their nodes; the box
-becomes smaller by half a cell on every side. Planes and lines are sampled at the nodes that they were made for.
+What is coded and fine-tuned is of this kind. Grids whose nodes are the centres of cells keep their nodes; the
+box becomes smaller by half a cell on every side. Planes and lines are sampled at the nodes that they have.
 """
 
 from __future__ import annotations

@@ -96,6 +96,12 @@ class VoxelModel(Protocol):
     def may_hold(self, positions: Tensor) -> Tensor:
         """Return at which positions (n, 3) there may be something, (n,) bool."""
 
+    def may_be_near(self, positions: Tensor, reach: float) -> Tensor:
+        """Return around which positions (n, 3) there may be something, (n,) bool.
+
+        False only where `may_hold` is so everywhere within a distance `reach` along each axis.
+        """
+
     def probe(self, positions: Tensor) -> Probe:
         """Look at positions (n, 3)."""
 

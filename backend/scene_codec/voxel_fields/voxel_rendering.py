@@ -18,6 +18,7 @@ from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.voxel_fields.voxel_model import Marching, Probe, VoxelModel
 
 _LARGEST_DEPTH = 60.0
+_RUN = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +55,7 @@ class Trace:
 def trace(model: VoxelModel, rays: FieldRays, domain: SceneDomain) -> Trace:
     """Return what rays in the field's space meet, sampled as the field's own renderer does it."""
     marching = model.march(rays, domain)
-    samples = marched(marching)
-    positions = samples.positions(rays)
-    chosen = model.may_hold(positions).nonzero().squeeze(1)
-    samples, positions = samples.select(chosen), positions[chosen]
+    samples, positions = occupied_samples(model, rays, marching)
     probe = model.probe(positions)
     depth = (probe.density * marching.path[samples.ray]).clamp_max(_LARGEST_DEPTH)
     limits = model.limits
@@ -73,10 +71,34 @@ def trace(model: VoxelModel, rays: FieldRays, domain: SceneDomain) -> Trace:
     return Trace(samples, probe, place, weights, coloured, colours, clear)
 
 
-def marched(marching: Marching) -> Samples:
-    """Return all samples of a plan, packed."""
-    count = marching.count
-    ray = torch.arange(len(count), device=count.device).repeat_interleave(count)
-    first = count.cumsum(0) - count
-    number = torch.arange(len(ray), device=count.device) - first.index_select(0, ray)
-    return Samples(ray, torch.addcmul(marching.start[ray], marching.step[ray], number.float()))
+def occupied_samples(model: VoxelModel, rays: FieldRays, marching: Marching) -> tuple[Samples, Tensor]:
+    """Return the samples of a plan where there may be something, packed, and where they are (n, 3).
+
+    They are looked up in runs, by the middle of each run, and then one by one.
+    """
+    runs = (marching.count + (_RUN - 1)).div(_RUN, rounding_mode="floor")
+    ray, number = _counted(runs)
+    first = _RUN * number
+    samples = Samples(ray, _distance(marching, ray, first.float() + 0.5 * (_RUN - 1)))
+    longest = (marching.step * rays.directions.abs().amax(dim=1)).amax() if len(rays) else 0.0
+    near = model.may_be_near(samples.positions(rays), 0.5 * (_RUN - 1) * float(longest))
+    chosen = near.nonzero().squeeze(1)
+    ray, first = ray[chosen].repeat_interleave(_RUN), first[chosen]
+    number = (first[:, None] + torch.arange(_RUN, device=first.device)).view(-1)
+    chosen = (number < marching.count[ray]).nonzero().squeeze(1)
+    ray, number = ray[chosen], number[chosen]
+    samples = Samples(ray, _distance(marching, ray, number.float()))
+    positions = samples.positions(rays)
+    chosen = model.may_hold(positions).nonzero().squeeze(1)
+    return samples.select(chosen), positions[chosen]
+
+
+def _counted(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return for each of so many things of each ray its ray and its number there."""
+    ray = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    first = counts.cumsum(0) - counts
+    return ray, torch.arange(len(ray), device=counts.device) - first.index_select(0, ray)
+
+
+def _distance(marching: Marching, ray: Tensor, number: Tensor) -> Tensor:
+    return torch.addcmul(marching.start[ray], marching.step[ray], number)

@@ -21,7 +21,6 @@ from scene_codec.codecs.radiance_vqrf.paper_codebook import (
 from scene_codec.codecs.radiance_vqrf.paper_finetuning import TiedRows
 from scene_codec.codecs.radiance_vqrf.paper_grid import PaperFrame, model_of
 from scene_codec.codecs.radiance_vqrf.paper_importance import (
-    ShownRays,
     look_at_all_rays,
     split_by_importance,
 )
@@ -50,6 +49,7 @@ from scene_codec.codecs.radiance_vqrf.paper_syntax import (
     unpack_indices,
     write_paper,
 )
+from scene_codec.codecs.radiance_vqrf.supervision import ShownRays
 from scene_codec.errors import Cancelled, CorruptFileError, UnsupportedSceneError
 from scene_codec.progress import CancelToken, Progress
 from scene_codec.radiance.field_space import to_field_space

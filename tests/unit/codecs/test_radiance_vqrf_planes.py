@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from scene_codec.codecs.radiance_vqrf.config import settings_for
-from scene_codec.codecs.radiance_vqrf.paper_importance import ShownRays
 from scene_codec.codecs.radiance_vqrf.paper_method import compress_as_published, finetuning_plan
 from scene_codec.codecs.radiance_vqrf.paper_plane_method import (
     look_at_planes,
@@ -26,6 +25,7 @@ from scene_codec.codecs.radiance_vqrf.paper_planes import (
     plane_names,
 )
 from scene_codec.codecs.radiance_vqrf.paper_syntax import DENSITY, KEPT, MASKS, NETWORK
+from scene_codec.codecs.radiance_vqrf.supervision import ShownRays
 from scene_codec.errors import CorruptFileError, UnsupportedSceneError
 from scene_codec.progress import Progress
 from scene_codec.radiance.field_space import to_field_space

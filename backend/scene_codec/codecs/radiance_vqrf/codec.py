@@ -35,7 +35,7 @@ class RadianceVqrfCodec:
     info = CodecInfo(
         name=CODEC_NAME,
         content="radiance",
-        summary="voxel fields of DVGO, Plenoxels, TensoRF and VQRF, rounded against error and bits (VQRF, 2023)",
+        summary="voxel fields of DVGO, Plenoxels, TensoRF, VQRF, rounded against error and bits",
         default_preset=DEFAULT_PRESET,
         presets={name: explanation for name, (explanation, _) in PRESETS.items()},
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from scene_codec.codecs.radiance_vqrf.stored_field import LENS, RULES, SPACE, FieldHeader, StoredShader
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.voxel_fields.grid_model import GridModel, GridStep
-from scene_codec.voxel_fields.node_lattice import NodeIndex, NodeLattice
+from scene_codec.voxel_fields.node_lattice import NodeLattice
 from scene_codec.voxel_fields.shading import HarmonicShader, LinearLayer, NetworkShader, PlainShader, Shader
+from scene_codec.voxel_fields.voxel_checkpoint import VoxelCheckpoint
 from scene_codec.voxel_fields.voxel_model import DensityRule, Limits
 
 
@@ -17,22 +16,42 @@ def lattice_of(header: FieldHeader) -> NodeLattice:
     return NodeLattice(header.shape, header.domain.low, header.domain.high)
 
 
-def grid_of(
-    header: FieldHeader, index: NodeIndex, values: tuple[Tensor, Tensor], layers: tuple[LinearLayer, ...]
-) -> GridModel:
-    """Return a grid with the header's rules.
+def rule_of(header: FieldHeader) -> DensityRule:
+    """Return how stored values become densities."""
+    shift, scale, *_ = RULES.unpack(header.rules)
+    return DensityRule(softplus=header.softplus, shift=shift, scale=scale)
 
-    values : raw densities (rows, 1) and features (rows, features)
-    layers : of the shader's network, none when it is no network
-    """
-    shift, scale, size, alpha, weight, dark = RULES.unpack(header.rules)
-    return GridModel(
-        index,
-        *values,
-        shader_of(header.shader, layers),
-        DensityRule(softplus=header.softplus, shift=shift, scale=scale),
-        GridStep(size),
-        Limits(alpha=alpha, weight=weight, dark=dark),
+
+def step_of(header: FieldHeader) -> GridStep:
+    """Return the distance between samples."""
+    return GridStep(RULES.unpack(header.rules)[2])
+
+
+def limits_of(header: FieldHeader) -> Limits:
+    """Return what is not worth evaluating."""
+    _, _, _, alpha, weight, dark = RULES.unpack(header.rules)
+    return Limits(alpha=alpha, weight=weight, dark=dark)
+
+
+def grid_header(
+    checkpoint: VoxelCheckpoint, model: GridModel, domain: SceneDomain, nodes: int, coordinates: int
+) -> FieldHeader:
+    """Return the description of a grid, but for what was reached."""
+    space, lens = pack_space(domain, model.index.lattice)
+    rule, limits = model.rule, model.limits
+    return FieldHeader(
+        method="rate",
+        family=checkpoint.family,
+        shape=model.index.lattice.shape,
+        softplus=rule.softplus,
+        rules=RULES.pack(rule.shift, rule.scale, model.step.size, limits.alpha, limits.weight, limits.dark),
+        shader=stored_shader(model.shader),
+        space=space,
+        lens=lens,
+        white_background=domain.white_background,
+        nodes=nodes,
+        coordinates=coordinates,
+        source_parameters=checkpoint.parameter_bytes // 4,
     )
 
 
@@ -61,12 +80,6 @@ def stored_shader(shader: Shader) -> StoredShader:
         feature_octaves=-1 if shader.feature_octaves is None else shader.feature_octaves,
         residual=shader.residual,
     )
-
-
-def pack_rules(model: GridModel) -> bytes:
-    """Return `FieldHeader.rules`."""
-    rule, limits = model.rule, model.limits
-    return RULES.pack(rule.shift, rule.scale, model.step.size, limits.alpha, limits.weight, limits.dark)
 
 
 def pack_space(domain: SceneDomain, lattice: NodeLattice) -> tuple[bytes, bytes]:

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from scene_codec.codecs.radiance_vqrf.paper_importance import RaySupply
+from scene_codec.codecs.radiance_vqrf.supervision import Supervision
 from scene_codec.codecs.training_state import ResumableTraining, kept_state
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
@@ -93,7 +93,7 @@ class FinetuningPlan:
     seed: int = 0
     checkpoint: Path | None = None
 
-    def draw(self, supply: RaySupply, generator: torch.Generator) -> tuple[Rays, Tensor]:
+    def draw(self, supply: Supervision, generator: torch.Generator) -> tuple[Rays, Tensor]:
         """Return the rays of a step and their colours."""
         drawn = torch.randint(len(self.pixels), (self.rays,), generator=generator)
         return supply.at(self.pixels[drawn].long())
@@ -109,7 +109,7 @@ def finetune(
     model: GridModel,
     tied: TiedRows,
     codebook: Tensor,
-    scene: tuple[RaySupply, SceneDomain],
+    scene: tuple[Supervision, SceneDomain],
     plan: FinetuningPlan,
     progress: Progress,
 ) -> tuple[GridModel, Tensor]:
@@ -131,11 +131,11 @@ class FinetuningRun(ResumableTraining, Protocol):
 
     number: int
 
-    def do_step(self, supply: RaySupply) -> float:
+    def do_step(self, supply: Supervision) -> float:
         """Take one step; return the squared error of its batch."""
 
 
-def do_steps(run: FinetuningRun, supply: RaySupply, plan: FinetuningPlan, progress: Progress) -> None:
+def do_steps(run: FinetuningRun, supply: Supervision, plan: FinetuningPlan, progress: Progress) -> None:
     """Do all remaining steps. Raises `Cancelled`, leaving a checkpoint, `UnsupportedSceneError`."""
     with kept_state(run, plan.checkpoint, CHECKPOINT_INTERVAL_S) as after_step:
         progress = progress.resumed(run.number / plan.steps)
@@ -188,7 +188,7 @@ class _Run:
         network = {name: value.detach() for name, value in self._network.items()}
         return replace(self._start.with_parameters(tables | network), mask=self._mask)
 
-    def do_step(self, supply: RaySupply) -> float:
+    def do_step(self, supply: Supervision) -> float:
         """Take one step; return the squared error of its batch."""
         plan, device = self._plan, self.codebook.device
         if self.number and self.number % MASK_INTERVAL == 0:

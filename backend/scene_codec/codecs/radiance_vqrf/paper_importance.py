@@ -6,55 +6,23 @@ Source: Li et al. 2023 (VQRF), section 3.1, with samples and threshold of the re
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from scene_codec.progress import Progress
-from scene_codec.radiance.cameras import Rays
 from scene_codec.radiance.field_space import FieldRays, to_field_space
 from scene_codec.radiance.ray_supply import CameraSet
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.voxel_fields.grid_model import GridModel, visible_nodes
 from scene_codec.voxel_fields.node_statistics import add_parts
 from scene_codec.voxel_fields.shading import PlainShader
-from scene_codec.voxel_fields.voxel_field import VoxelField
 from scene_codec.voxel_fields.voxel_model import VoxelModel
-from scene_codec.voxel_fields.voxel_rendering import marched, trace
+from scene_codec.voxel_fields.voxel_rendering import occupied_samples, trace
 
 RAYS_AT_ONCE = 4096
 _ADDED = 1e-6
 """To every importance before the sums of a split, as in the released code."""
-
-
-class RaySupply(Protocol):
-    """Rays that should see known colours; `radiance.ray_supply.PictureRays` is one."""
-
-    @property
-    def cameras(self) -> CameraSet:
-        """Cameras whose pixels the rays are."""
-
-    def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
-        """Return the rays of pixels (n,), counted through all cameras, and their colours (n, 3)."""
-
-
-@dataclass(frozen=True, eq=False)
-class ShownRays:
-    """Rays that should see what a field shows, in place of pictures."""
-
-    field: VoxelField
-    cameras: CameraSet
-
-    def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
-        """Return the rays of pixels (n,), counted through all cameras, and their colours (n, 3)."""
-        rays = self.cameras.rays(pixel).to(self.field.device)
-        parts = []
-        with torch.no_grad():
-            for start in range(0, len(rays), self.field.rays_at_once):
-                part = rays.part(start, start + self.field.rays_at_once)
-                parts.append(self.field.render(part).colour)
-        return rays, torch.cat(parts).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,10 +77,9 @@ def look_at_all_rays(
 
 def rays_that_meet(model: VoxelModel, rays: FieldRays, domain: SceneDomain) -> Tensor:
     """Return which rays (n,) bool have a sample where there may be something."""
-    samples = marched(model.march(rays, domain))
-    held = model.may_hold(samples.positions(rays))
-    meeting = torch.zeros(len(rays), dtype=torch.bool, device=held.device)
-    meeting[samples.ray[held]] = True
+    samples, _ = occupied_samples(model, rays, model.march(rays, domain))
+    meeting = torch.zeros(len(rays), dtype=torch.bool, device=samples.ray.device)
+    meeting[samples.ray] = True
     return meeting
 
 

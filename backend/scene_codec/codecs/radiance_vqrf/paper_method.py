@@ -21,7 +21,6 @@ from scene_codec.codecs.radiance_vqrf.paper_codebook import CodebookPlan, learn_
 from scene_codec.codecs.radiance_vqrf.paper_finetuning import FinetuningPlan, TiedRows, finetune
 from scene_codec.codecs.radiance_vqrf.paper_grid import PaperGrid, halves
 from scene_codec.codecs.radiance_vqrf.paper_importance import (
-    RaySupply,
     ScenePass,
     look_at_all_rays,
     split_by_importance,
@@ -34,6 +33,7 @@ from scene_codec.codecs.radiance_vqrf.paper_plane_method import (
 )
 from scene_codec.codecs.radiance_vqrf.paper_planes import PaperPlanes
 from scene_codec.codecs.radiance_vqrf.paper_rounding import eight_bits
+from scene_codec.codecs.radiance_vqrf.supervision import Supervision
 from scene_codec.codecs.training_state import read_training_state, write_training_state
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
@@ -81,7 +81,7 @@ class CodedGrid:
 def compress_as_published(
     model: VoxelModel,
     domain: SceneDomain,
-    supply: RaySupply,
+    supply: Supervision,
     settings: RadianceVqrfSettings,
     progress: Progress,
     folder: Path | None = None,
@@ -177,7 +177,7 @@ def vector_quantised(grid: PrunedGrid, codebook: Tensor) -> CodedGrid:
 
 
 def fine_tuned(
-    grid: CodedGrid, scene: tuple[RaySupply, SceneDomain], plan: FinetuningPlan, progress: Progress
+    grid: CodedGrid, scene: tuple[Supervision, SceneDomain], plan: FinetuningPlan, progress: Progress
 ) -> CodedGrid:
     """Return a grid after joint fine-tuning. Raises `Cancelled`, leaving a checkpoint."""
     model, codebook = finetune(grid.model, grid.tied, grid.codebook, scene, plan, progress)

@@ -25,7 +25,6 @@ from scene_codec.codecs.radiance_vqrf.paper_finetuning import (
 from scene_codec.codecs.radiance_vqrf.paper_grid import halves
 from scene_codec.codecs.radiance_vqrf.paper_importance import (
     RAYS_AT_ONCE,
-    RaySupply,
     Split,
     rays_that_meet,
     split_by_importance,
@@ -40,6 +39,7 @@ from scene_codec.codecs.radiance_vqrf.paper_planes import (
     plane_names,
     texels,
 )
+from scene_codec.codecs.radiance_vqrf.supervision import Supervision
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
 from scene_codec.radiance.field_space import to_field_space
@@ -156,7 +156,7 @@ def quantised_planes(
 
 
 def tuned_planes(
-    coded: CodedPlanes, scene: tuple[RaySupply, SceneDomain], plan: FinetuningPlan, progress: Progress
+    coded: CodedPlanes, scene: tuple[Supervision, SceneDomain], plan: FinetuningPlan, progress: Progress
 ) -> CodedPlanes:
     """Return planes after joint fine-tuning. Raises `Cancelled`, leaving a checkpoint."""
     if not len(plan.pixels) or not plan.steps:
@@ -205,7 +205,7 @@ class _Run:
         self._generator = torch.Generator().manual_seed(plan.seed)
         self.number = 0
 
-    def do_step(self, supply: RaySupply) -> float:
+    def do_step(self, supply: Supervision) -> float:
         """Take one step; return the squared error of its batch."""
         device = self.values["basis"].device
         rays, colours = self._plan.draw(supply, self._generator)

@@ -28,16 +28,18 @@ from scene_codec.codecs.radiance_vqrf.paper_planes import (
     other_names,
     texels,
 )
-from scene_codec.codecs.radiance_vqrf.paper_syntax import (
+from scene_codec.codecs.radiance_vqrf.paper_sections import (
     CODEBOOK,
     DENSITY,
     INDICES,
     KEPT,
     MASKS,
+    NETWORK,
+)
+from scene_codec.codecs.radiance_vqrf.paper_syntax import (
     MAX_CODES,
     MAX_NODES,
     MAX_VALUES,
-    NETWORK,
     inflated,
     pack_indices,
     read_halves,

@@ -24,10 +24,16 @@ from numpy.typing import NDArray
 
 from scene_codec.codecs.radiance_vqrf.paper_grid import PaperFrame, PaperGrid
 from scene_codec.codecs.radiance_vqrf.paper_rounding import EightBits
+from scene_codec.codecs.radiance_vqrf.paper_sections import (
+    CODEBOOK,
+    DENSITY,
+    INDICES,
+    KEPT,
+    MASKS,
+    NETWORK,
+)
 from scene_codec.entropy.byte_fields import unpacked_bits
 from scene_codec.errors import CorruptFileError
-
-MASKS, DENSITY, KEPT, INDICES, CODEBOOK, NETWORK = range(32, 38)
 
 MAX_NODES = 1 << 28
 MAX_CODES = 1 << 16

@@ -1,4 +1,4 @@
-"""What a file says of a voxel field besides its values: lattice, rules, shader, space; each number checked."""
+"""What a file says of a voxel field besides its values: lattice, rules, shader, space; all of it checked."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ MAX_VALUES = 1 << 28
 MAX_LAYERS = 16
 MAX_WIDTH = 1024
 MAX_OCTAVES = 16
+MAX_CODES = 1 << 16
 
 SPACE = struct.Struct("<8f")
 LENS = struct.Struct("<2f")
@@ -53,6 +54,20 @@ class StoredShader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, f
         return list(zip(widths[1:], widths[:-1], strict=True))
 
 
+class StoredPlanes(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a field of planes and lines has besides what grids have.
+
+    density, appearance : components of each of the three planes
+    limits : near and far of the box's entry, and corners of the mask's box, eight float32
+    mask : nodes of the mask along each axis, empty without one
+    """
+
+    density: tuple[int, int, int]
+    appearance: tuple[int, int, int]
+    limits: bytes
+    mask: tuple[int, ...] = ()
+
+
 class FieldHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Content of the FIELD section, a MessagePack array.
 
@@ -65,6 +80,8 @@ class FieldHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, fo
     white_background : what is behind the scene
     nodes : that are held
     coordinates : of features, as many as are stored of each node
+    codes : of a codebook, with the method vqrf
+    planes : of a field that is none of nodes
     hundredths : PSNR in hundredths of a decibel to what the field showed before, and to pictures;
         -1 when not measured
     source_parameters : trained numbers before, all nodes counted
@@ -81,6 +98,8 @@ class FieldHeader(msgspec.Struct, array_like=True, frozen=True, kw_only=True, fo
     white_background: bool = True
     nodes: int = 0
     coordinates: int = 0
+    codes: int = 0
+    planes: StoredPlanes | None = None
     hundredths: tuple[int, int] = (-1, -1)
     source_parameters: int = 0
 
@@ -104,7 +123,12 @@ def read_header(data: bytes) -> FieldHeader:
         header = msgspec.msgpack.decode(data, type=FieldHeader)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"The description of a voxel field cannot be read: {error}.") from error
-    fault = _fault_of_grid(header) or _fault_of_shader(header.shader) or _fault_of_numbers(header)
+    fault = (
+        _fault_of_grid(header)
+        or _fault_of_shader(header.shader)
+        or _fault_of_numbers(header)
+        or _fault_of_planes(header)
+    )
     if fault:
         raise CorruptFileError(f"The description of a voxel field is impossible: {fault}.")
     return header
@@ -122,6 +146,27 @@ def _fault_of_grid(header: FieldHeader) -> str | None:
     if header.nodes * max(header.coordinates, header.shader.features) > MAX_VALUES:
         return f"features of {header.nodes} nodes"
     return None
+
+
+def _fault_of_planes(header: FieldHeader) -> str | None:
+    """Return what is impossible in codes, planes and lines."""
+    if (header.method == "vqrf") != (2 <= header.codes <= MAX_CODES):
+        return f"{header.codes} codes"
+    planes = header.planes
+    if planes is None:
+        return None
+    if header.method != "vqrf" or len(planes.limits) != SPACE.size:
+        return "planes in a place that has none"
+    components = (*planes.density, *planes.appearance)
+    if not all(0 < count <= MAX_FEATURES for count in components):
+        return f"{components} components"
+    near, far, *corners = SPACE.unpack(planes.limits)
+    boxed = all(a < b for a, b in zip(corners[:3], corners[3:], strict=True))
+    if not all(map(math.isfinite, (near, far, *corners))) or not (0.0 <= near <= far and boxed):
+        return "where rays may enter its box, or the box of its mask"
+    sides_fit = len(planes.mask) in (0, 3) and all(2 <= side <= MAX_SIDE for side in planes.mask)
+    fits = sides_fit and math.prod(planes.mask) <= MAX_NODES
+    return None if fits else f"a mask of {planes.mask} nodes"
 
 
 def _fault_of_shader(shader: StoredShader) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -13,29 +14,39 @@ from scene_codec.voxel_fields.voxel_field import VoxelField
 
 
 class Supervision(Protocol):
-    """Draws rays with the colours that they should see."""
+    """Rays with the colours that they should see, on the processor or the field's device."""
+
+    cameras: CameraSet
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Rays, Tensor]:
-        """Return random rays and their colours (count, 3), on the processor or the field's device."""
+        """Return random rays and their colours (count, 3)."""
+
+    def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
+        """Return the rays of pixels (n,), counted through all cameras, and their colours (n, 3)."""
 
 
-class TeacherSupervision:
+@dataclass(eq=False)
+class ShownRays:
     """Colours are those that the large field shows: learning without pictures."""
 
-    def __init__(self, teacher: VoxelField, cameras: CameraSet) -> None:
-        self._teacher, self._cameras = teacher, cameras
+    field: VoxelField
+    cameras: CameraSet
 
     def draw(self, count: int, generator: torch.Generator) -> tuple[Rays, Tensor]:
         """Return random rays and what the large field shows along them."""
-        rays = self._cameras.draw(count, generator).to(self._teacher.device)
+        return self.at(torch.randint(self.cameras.pixels, (count,), generator=generator))
+
+    def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
+        """Return the rays of pixels (n,), counted through all cameras, and their colours (n, 3)."""
+        rays = self.cameras.rays(pixel).to(self.field.device)
         parts = []
         with torch.no_grad():
-            for start in range(0, count, self._teacher.rays_at_once):
-                part = rays.part(start, start + self._teacher.rays_at_once)
-                parts.append(self._teacher.render(part).colour)
+            for start in range(0, len(rays), self.field.rays_at_once):
+                part = rays.part(start, start + self.field.rays_at_once)
+                parts.append(self.field.render(part).colour)
         return rays, torch.cat(parts).clamp(0.0, 1.0)
 
 
-def supervision_of(pictures: PictureRays | None, teacher: VoxelField, cameras: CameraSet) -> Supervision:
+def supervision_of(pictures: PictureRays | None, field: VoxelField, cameras: CameraSet) -> Supervision:
     """Return pictures as what is learned from where there are any, otherwise the large field."""
-    return TeacherSupervision(teacher, cameras) if pictures is None else pictures
+    return ShownRays(field, cameras) if pictures is None else pictures

@@ -6,7 +6,7 @@
 | 17 NODES | object | which nodes are held, see `entropy.bit_grid` |
 | 18 DENSITY | object | a float32 step, then the densities in steps, see `entropy.node_values` |
 | 19 FEATURES | object | a float32 step, the float16 rows of the map to features, the coordinates in steps |
-| 20 NETWORK | object | layers of the shader, see `radiance_parts.weight_coding`; present when it is a network |
+| 20 NETWORK | object | layers of the shader, see `radiance_parts.weight_coding`; if it is a network |
 
 With the method vqrf FIELD is followed by the sections of `paper_syntax`.
 """
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from scene_codec.bitstream import Section
 from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer, decode_layers, encode_layers
+from scene_codec.codecs.radiance_vqrf import paper_sections
 from scene_codec.codecs.radiance_vqrf.stored_field import FieldHeader, read_header
 from scene_codec.entropy.bit_grid import decode_bit_grid, encode_bit_grid
 from scene_codec.entropy.node_values import decode_node_values, encode_node_values
@@ -44,6 +45,12 @@ OBJECT_LABELS = {
     DENSITY: "densities",
     FEATURES: "features",
     NETWORK: "network",
+    paper_sections.MASKS: "masks",
+    paper_sections.DENSITY: "densities",
+    paper_sections.KEPT: "kept features",
+    paper_sections.INDICES: "codes",
+    paper_sections.CODEBOOK: "codebook",
+    paper_sections.NETWORK: "network",
 }
 
 _STEP = struct.Struct("<f")
@@ -72,27 +79,36 @@ class CodedField:
     layers: tuple[IntegerLayer, ...]
 
 
-def write_field(field: CodedField) -> tuple[Section, ...]:
-    """Return the sections of an object."""
+def field_section(header: FieldHeader) -> Section:
+    """Return the description of an object."""
+    return Section(FIELD, msgspec.msgpack.encode(header))
+
+
+def header_of(sections: Mapping[int, bytes]) -> FieldHeader:
+    """Return the description among the sections of an object. Raises `CorruptFileError`."""
+    if FIELD not in sections:
+        raise CorruptFileError("The object has no description of its voxel field.")
+    return read_header(sections[FIELD])
+
+
+def write_values(field: CodedField) -> list[Section]:
+    """Return the other sections of an object of the method rate."""
     density = _STEP.pack(field.density_step) + encode_node_values(field.densities, field.held)
     features = _STEP.pack(field.feature_step) + field.feature_map.astype("<f2").tobytes()
     features += encode_node_values(field.features, field.held)
     sections = [
-        Section(FIELD, msgspec.msgpack.encode(field.header)),
         Section(NODES, encode_bit_grid(field.held)),
         Section(DENSITY, density),
         Section(FEATURES, features),
     ]
     if field.layers:
         sections.append(Section(NETWORK, encode_layers(field.layers)))
-    return tuple(sections)
+    return sections
 
 
 def read_field(sections: Mapping[int, bytes]) -> CodedField:
     """Read the sections of an object of the method rate. Raises `CorruptFileError`."""
-    if FIELD not in sections:
-        raise CorruptFileError("The object has no description of its voxel field.")
-    header = read_header(sections[FIELD])
+    header = header_of(sections)
     sizes = header.shader.sizes
     if set(sections) != {FIELD, NODES, DENSITY, FEATURES, *([NETWORK] if sizes else [])}:
         raise CorruptFileError("The sections of a voxel field are not those that its description needs.")
