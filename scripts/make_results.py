@@ -64,6 +64,9 @@ TABLES = {
     "nerf-variants": "Radiance networks: scores, neurons, distillation",
     "nerf-rivals": "Radiance networks: rounding and a general coder alone",
     "nerf-speed": "Radiance networks: rendering one view",
+    "vqrf-stages": "Voxel fields: VQRF as published, stage by stage",
+    "vqrf-ablations": "Voxel fields: VQRF without its parts",
+    "vqrf-ours": "Voxel fields: ours at several rates",
 }
 """Tables in the order of the document; others follow under their own name."""
 

@@ -16,20 +16,20 @@ import argparse
 import dataclasses
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import torch
 
 from measurement import nerf_pictures, nerf_runs
+from measurement.kept_rows import Rows, commits_note, kept_rows
 from measurement.nerf_runs import WITHOUT
 from measurement.nerf_scenes import SCENES, Scene
-from measurement.provenance import CHECKOUT, provenance
+from measurement.provenance import CHECKOUT
 from measurement.results import RESULTS, Table, write_results
 from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings, settings_for
 from scene_codec.radiance.posed_images import load_posed_images
@@ -45,7 +45,6 @@ LEVELS = (8, 7)
 
 SCORES: tuple[Literal["magnitude", "gradient"], ...] = ("magnitude", "gradient")
 
-Rows = list[dict[str, Any]]
 Points = dict[str, NerfPrunedSettings]
 Work = Callable[[], Rows]
 
@@ -71,9 +70,7 @@ def main() -> int:
         return 0
     for part, rows in measured.items():
         if rows and part != "pictures":
-            commits = ", ".join(sorted({row["measured_at"] for row in rows}))
-            where = f"Rows were measured at the commits {commits}; the file says which at which."
-            table = Table(f"nerf-{part}", rows, [*notes(part, options), where])
+            table = Table(f"nerf-{part}", rows, [*notes(part, options), commits_note(rows)])
             write_results(RESULTS / f"nerf_{part}.json", table, {}, (data,))
     if "pictures" in options.only:
         nerf_pictures.draw_sheet(KEPT, CHECKOUT / "docs" / "pictures" / "nerf_pruning.png")
@@ -113,16 +110,8 @@ def measure(part: str, scene: Scene, data: Path, options: argparse.Namespace) ->
     """Return the rows of one part for one scene, those that an earlier call kept included."""
     rows: Rows = []
     for key, work in jobs(part, scene, data, options).items():
-        name = re.sub(r"[^a-z0-9.]+", "_", f"{scene.name} {part} {key}".lower())
-        kept = KEPT / f"{name}.json"
-        recipe = recipe_of(scene, data, work)
-        found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else None
-        if found is None or found["recipe"] != recipe:
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            found = {"recipe": recipe, "commit": provenance()["commit"], "rows": work()}
-            kept.write_text(json.dumps(found), encoding="utf-8")
-            print(*(json.dumps(row) for row in found["rows"]), sep="\n", flush=True)
-        rows += [row | {"measured_at": found["commit"]} for row in found["rows"]]
+        name = f"{scene.name} {part} {key}"
+        rows += kept_rows(KEPT, name, recipe_of(scene, data, work), work)
     return rows
 
 

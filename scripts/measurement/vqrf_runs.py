@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,10 @@ import torch
 from torch import Tensor
 
 from measurement.nerf_scenes import measure
-from scene_codec.codecs.radiance_vqrf.config import RadianceVqrfSettings
+from scene_codec.bitstream import ObjectRecord, SceneContent, serialise
+from scene_codec.codecs.radiance_vqrf.config import CODEC_NAME, RadianceVqrfSettings
+from scene_codec.codecs.radiance_vqrf.decoder import decode_field
+from scene_codec.codecs.radiance_vqrf.encoder import encode_scene
 from scene_codec.codecs.radiance_vqrf.paper_grid import PaperFrame, PaperGrid, model_of
 from scene_codec.codecs.radiance_vqrf.paper_importance import ScenePass, look_at_all_rays
 from scene_codec.codecs.radiance_vqrf.paper_method import (
@@ -24,13 +30,77 @@ from scene_codec.codecs.radiance_vqrf.paper_method import (
     vector_quantised,
 )
 from scene_codec.codecs.radiance_vqrf.paper_syntax import pack_indices, read_paper, write_paper
+from scene_codec.codecs.radiance_vqrf.scene_setup import SceneSetup, scene_domain
 from scene_codec.codecs.radiance_vqrf.supervision import Supervision
+from scene_codec.codecs.radiance_vqrf.syntax import PAYLOAD_VERSION
 from scene_codec.progress import Progress
-from scene_codec.radiance.posed_images import PosedImage
+from scene_codec.radiance.posed_images import PosedImage, load_posed_images
+from scene_codec.radiance.ray_supply import PictureRays
 from scene_codec.radiance.scene_domain import SceneDomain
+from scene_codec.voxel_fields.field_files import load_voxel_field
 from scene_codec.voxel_fields.grid_model import GridModel
-from scene_codec.voxel_fields.voxel_checkpoint import parameter_bytes
+from scene_codec.voxel_fields.voxel_checkpoint import VoxelCheckpoint, parameter_bytes
 from scene_codec.voxel_fields.voxel_field import VoxelField
+
+VIEWS = 5
+"""Test views of each scene that are compared, evenly spaced."""
+
+
+@dataclass(frozen=True)
+class VoxelScene:
+    """A trained field and its pictures.
+
+    size : width of all pictures
+    """
+
+    name: str
+    field: Path
+    pictures: Path
+    size: int
+
+    def test_views(self) -> Sequence[PosedImage]:
+        """Return the views that are compared."""
+        views = load_posed_images(self.pictures, "test", size=self._size("test")).images
+        return views[:: max(1, len(views) // VIEWS)][:VIEWS]
+
+    def set_up(self, settings: RadianceVqrfSettings) -> tuple[VoxelCheckpoint, SceneSetup]:
+        """Return the field, and its scene with smaller pictures than the settings' own."""
+        checkpoint = load_voxel_field(self.field)
+        images = load_posed_images(self.pictures, "train", size=self._size("train"))
+        domain = scene_domain(checkpoint.domain, images, settings)
+        pictures = PictureRays(images, domain)
+        return checkpoint, SceneSetup(domain, pictures, pictures.cameras)
+
+    def _size(self, split: str) -> tuple[int, int]:
+        camera = load_posed_images(self.pictures, split).images[0].camera
+        return self.size, round(self.size * camera.height / camera.width)
+
+
+def stage_rows(scene: VoxelScene, label: str, settings: RadianceVqrfSettings) -> list[dict[str, Any]]:
+    """Return the rows of the stages of the published method."""
+    checkpoint, setup = scene.set_up(settings)
+    assert isinstance(checkpoint.model, GridModel)
+    assert setup.pictures is not None
+    rows = stages(checkpoint.model, setup.domain, setup.pictures, scene.test_views(), settings)
+    return [row | {"label": f"{scene.name}: {row['label']}"} for row in rows]
+
+
+def coded_row(scene: VoxelScene, label: str, settings: RadianceVqrfSettings) -> list[dict[str, Any]]:
+    """Return the row of a file with one setting."""
+    checkpoint, setup = scene.set_up(settings)
+    started, cpu = time.monotonic(), time.process_time()
+    sections = encode_scene(checkpoint, setup, settings, CPU, Progress())
+    encoding = {"encode_seconds": time.monotonic() - started, "encode_cpu_seconds": time.process_time() - cpu}
+    size = len(
+        serialise(SceneContent(CODEC_NAME, PAYLOAD_VERSION, (), (ObjectRecord(scene.name, sections),)))
+    )
+    field = decode_field({section.kind: section.payload for section in sections}, CPU)
+    row = {
+        "label": f"{scene.name}: {label}",
+        "file_bytes": size,
+        "ratio_to_float32": checkpoint.parameter_bytes / size,
+    }
+    return [row | encoding | measure(field, scene.test_views()).row()]
 
 
 def stages(
@@ -76,6 +146,9 @@ def stages(
         }
         for label, own, size in shown
     ]
+
+
+CPU = torch.device("cpu")
 
 
 def _coded_bytes(grid: CodedGrid, model: GridModel, stored: PaperGrid) -> int:

@@ -72,9 +72,23 @@ def encode_field(
     folder : where an interrupted run leaves its state
     """
     scene = set_up_scene(checkpoint, settings, progress.part(0.0, SET_UP_SHARE, "reading"))
+    return encode_scene(
+        checkpoint, scene, settings, device, progress.part(SET_UP_SHARE, 1.0, "encoding"), folder
+    )
+
+
+def encode_scene(
+    checkpoint: VoxelCheckpoint,
+    scene: SceneSetup,
+    settings: RadianceVqrfSettings,
+    device: torch.device,
+    progress: Progress,
+    folder: Path | None = None,
+) -> tuple[Section, ...]:
+    """Return a trained field's sections, its scene being known."""
     before = VoxelField(checkpoint.model.to(device), scene.domain)
     method = encode_as_published if settings.method == "vqrf" else encode_to_rate
-    part = progress.part(SET_UP_SHARE, ENCODED_SHARE, "encoding")
+    part = progress.part(0.0, ENCODED_SHARE, "encoding")
     header, sections = method(checkpoint, before, scene, settings, part, folder)
     stored = {section.kind: section.payload for section in (field_section(header), *sections)}
     measuring = progress.part(ENCODED_SHARE, 1.0, "measuring")

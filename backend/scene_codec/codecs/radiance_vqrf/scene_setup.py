@@ -33,15 +33,20 @@ def set_up_scene(
 ) -> SceneSetup:
     """Return everything that is needed to make a field small. Raises `InvalidRequestError`, `Cancelled`."""
     images = load_posed_images(Path(settings.images), "train") if settings.images else None
-    domain = _domain(checkpoint.domain, images, settings)
+    domain = scene_domain(checkpoint.domain, images, settings)
     if images is None:
         return SceneSetup(domain, None, CameraSet(made_cameras(domain)))
     pictures = PictureRays(images, domain, progress)
     return SceneSetup(domain, pictures, pictures.cameras)
 
 
-def _domain(domain: SceneDomain, images: PosedImageSet | None, settings: RadianceVqrfSettings) -> SceneDomain:
-    """Return the space of a scene: the checkpoint's box, and what settings or pictures say of the rest."""
+def scene_domain(
+    domain: SceneDomain, images: PosedImageSet | None, settings: RadianceVqrfSettings
+) -> SceneDomain:
+    """Return the space of a scene: the checkpoint's box, and what settings or pictures say of the rest.
+
+    Raises `InvalidRequestError` when they contradict each other.
+    """
     if images is not None:
         if (images.ndc is None) != (domain.ndc is None):
             raise InvalidRequestError(

@@ -1,0 +1,123 @@
+"""The tables of compressed voxel fields: VQRF as published stage by stage, and ours at five rates.
+
+    scene-codec train-field chair_400 -o fields/chair.tar --nodes 128
+    python scripts/reproduce_vqrf.py --data FOLDER --fields fields
+    python scripts/reproduce_vqrf.py --data FOLDER --fields fields --only ours --scenes chair
+
+FOLDER holds the pictures (chair_400, lego_200); `fields` a trained field for each scene, SCENE.tar. Every
+measurement is kept in `output/vqrf/` and not made again by a later call; results go to
+`docs/results/vqrf_*.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import torch
+
+from measurement import vqrf_runs
+from measurement.kept_rows import Rows, commits_note, kept_rows
+from measurement.provenance import CHECKOUT
+from measurement.results import RESULTS, Table, write_results
+from measurement.vqrf_runs import VoxelScene
+from scene_codec.codecs.radiance_vqrf.config import RadianceVqrfSettings, settings_for
+
+KEPT = CHECKOUT / "output" / "vqrf"
+PARTS = ("stages", "ablations", "ours")
+SCENES = {"chair": "chair_400", "lego": "lego_200"}
+ERRORS_PER_KILOBYTE = (1e-7, 3e-7, 1e-6, 3e-6, 1e-5)
+"""Rates of ours."""
+
+
+def main() -> int:
+    """Measure what is asked for and write the results."""
+    options = parse()
+    torch.set_num_threads(options.threads)
+    scenes = [
+        VoxelScene(name, options.fields / f"{name}.tar", options.data / SCENES[name], options.size)
+        for name in options.scenes
+    ]
+    missing = [path for own in scenes for path in (own.field, own.pictures) if not path.exists()]
+    if missing:
+        print(f"There is no '{missing[0]}'; nothing is measured.", file=sys.stderr)
+        return 2
+    for part in options.only:
+        rows = [row for own in scenes for row in measured(part, own, options)]
+        if rows:
+            table = Table(f"vqrf-{part}", rows, [*notes(options), commits_note(rows)])
+            write_results(RESULTS / f"vqrf_{part}.json", table, {}, (options.data,))
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """Return the command's options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=CHECKOUT.parent / "data" / "radiance")
+    parser.add_argument("--fields", type=Path, default=CHECKOUT / "output" / "fields")
+    parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--size", type=int, default=200, help="width of all pictures")
+    parser.add_argument("--steps", type=int, default=1000, help="of fine-tuning, published 9999")
+    parser.add_argument("--rays", type=int, default=4096, help="of each step, published 8192")
+    parser.add_argument("--codebook-steps", type=int, default=200, help="published 1000")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    return parser.parse_args()
+
+
+def measured(part: str, scene: VoxelScene, options: argparse.Namespace) -> Rows:
+    """Return the rows of one part for one scene, those that an earlier call kept included."""
+    digest = hashlib.blake2b(scene.field.read_bytes(), digest_size=8).hexdigest()
+    rows: Rows = []
+    for key, settings in points(part, options).items():
+        recipe = f"{scene.name} {digest} {scene.size} {msgspec.json.encode(settings).decode()}"
+        run = vqrf_runs.stage_rows if part == "stages" else vqrf_runs.coded_row
+        rows += kept_rows(KEPT, f"{scene.name} {part} {key}", recipe, partial(run, scene, key, settings))
+    return rows
+
+
+def points(part: str, options: argparse.Namespace) -> dict[str, RadianceVqrfSettings]:
+    """Return what there is to measure, each under a name."""
+    changed = msgspec.structs.replace
+    published = changed(
+        settings_for("paper"),
+        steps=options.steps,
+        rays=options.rays,
+        codebook_steps=options.codebook_steps,
+    )
+    if part == "stages":
+        return {"published": published}
+    if part == "ablations":
+        return {
+            "vqrf": published,
+            "vqrf, codes not weighted": changed(published, weighted=False),
+            "vqrf, no code expires": changed(published, expired_codes=0),
+            "vqrf, no node kept": changed(published, keep=0.0),
+            "vqrf, without fine-tuning": changed(published, steps=0),
+        }
+    plain = changed(settings_for(None), steps=options.steps, rays=options.rays)
+    rates = {
+        f"ours, {error:g} a kilobyte": changed(plain, error_per_kilobyte=error)
+        for error in ERRORS_PER_KILOBYTE
+    }
+    return rates | {"ours, without fine-tuning": changed(plain, steps=0, error_per_kilobyte=3e-7)}
+
+
+def notes(options: argparse.Namespace) -> list[str]:
+    """Return what readers of a table should know."""
+    return [
+        f"Pictures are {options.size} pixels wide, and {vqrf_runs.VIEWS} test views of each scene are compared.",
+        f"Both methods are fine-tuned for {options.steps} steps of {options.rays} rays (published: 9999 of 8192), "
+        f"and codebooks learned in {options.codebook_steps} steps (published: 1000), on a processor.",
+        "Sizes are those of whole files; the stages before the last are counted part by part.",
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
