@@ -111,10 +111,11 @@ def points(part: str, options: argparse.Namespace) -> dict[str, RadianceVqrfSett
 
 def notes(options: argparse.Namespace) -> list[str]:
     """Return what readers of a table should know."""
+    views, steps, rays = vqrf_runs.VIEWS, options.steps, options.rays
     return [
-        f"Pictures are {options.size} pixels wide, and {vqrf_runs.VIEWS} test views of each scene are compared.",
-        f"Both methods are fine-tuned for {options.steps} steps of {options.rays} rays (published: 9999 of 8192), "
-        f"and codebooks learned in {options.codebook_steps} steps (published: 1000), on a processor.",
+        f"Pictures are {options.size} pixels wide, and {views} test views of each scene are compared.",
+        f"Both methods are fine-tuned for {steps} steps of {rays} rays (published: 9999 of 8192), and "
+        f"codebooks are learned in {options.codebook_steps} steps (published: 1000), on a processor.",
         "Sizes are those of whole files; the stages before the last are counted part by part.",
     ]
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class VoxelScene:
         pictures = PictureRays(images, domain)
         return checkpoint, SceneSetup(domain, pictures, pictures.cameras)
 
-    def _size(self, split: str) -> tuple[int, int]:
+    def _size(self, split: Literal["train", "test"]) -> tuple[int, int]:
         camera = load_posed_images(self.pictures, split).images[0].camera
         return self.size, round(self.size * camera.height / camera.width)
 
