@@ -38,7 +38,7 @@ SYNC_INTERVAL = 10
 MASK_INTERVAL = 1000
 GRID_RATE = 0.79
 NETWORK_RATE = 7.9e-3
-"""Published rates for a setting of 1; its default of 0.1 gives 0.079 and 7.9e-4."""
+"""Published rates for a setting of 1; that of the preset, 0.1, gives 0.079 and 7.9e-4."""
 
 HARMONIC_RATE = 0.1
 """Of Plenoxels' coefficients, for which nothing was released: at the default 0.01, that of their training.
