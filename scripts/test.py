@@ -91,7 +91,7 @@ def _static_steps(python: Path) -> list[tuple[str, list[str]]]:
 
 def _pytest(python: Path, quick: bool) -> list[str]:
     """Return the command that runs all tests outside Blender."""
-    command = [str(python), "-m", "pytest", "-q", "-n", "2", "--ignore=tests/blender"]
+    command = [str(python), "-m", "pytest", "-q", "-n", "2", "--durations=25", "--ignore=tests/blender"]
     if quick:
         command += ["--ignore=tests/papers", "--ignore=tests/end_to_end", "--ignore=tests/benchmarks"]
     return command
@@ -111,7 +111,7 @@ def _blender_steps(python: Path, versions: list[str]) -> list[Outcome]:
                 Outcome(f"Blender {version} environment", False, time.monotonic() - started, str(problem))
             )
     if pythons:
-        command = [str(python), "-m", "pytest", "-q", "tests/blender"]
+        command = [str(python), "-m", "pytest", "-q", "--durations=10", "tests/blender"]
         outcomes.append(_run_step("tests in Blender", command, {blender.VARIABLE: ",".join(pythons)}))
     return outcomes
 
