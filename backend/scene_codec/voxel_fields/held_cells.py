@@ -15,8 +15,14 @@ from scene_codec.voxel_fields.node_lattice import NodeIndex, NodeLattice
 _RUN = 8
 """Samples of a ray that are looked up together, by their middle, before each is looked up."""
 
+_STRETCH = 4
+"""Runs that are looked up together before that, by the middle of them all."""
+
 _REACH = 2
 """Cells along an axis from the middle of a run to its ends, at most, for steps of half a voxel."""
+
+_BLOCK = 8
+"""Cells along each axis of a block: no fewer than from the middle of a stretch to its ends."""
 
 LONGEST_STEP = 0.5
 """Of a voxel, for which that is so."""
@@ -54,12 +60,14 @@ class HeldCells:
     cell : (cells,) int32, number of each held cell, -1 for others; one cell fewer along each axis than nodes
     rows : (held, 8) int64, rows of its nodes
     near : (cells,) bool, whether a held one is `_REACH` cells away at most
+    blocks : (x, y, z) bool, whether one of `_BLOCK` cells along each axis, or one next to it, has a held cell
     """
 
     index: NodeIndex
     cell: Tensor
     rows: Tensor
     near: Tensor
+    blocks: Tensor
 
     @staticmethod
     def of_nodes(lattice: NodeLattice, opaque: Tensor) -> HeldCells:
@@ -74,6 +82,8 @@ class HeldCells:
         x, y, z = (count - 1 for count in shape)
         grid = held.view(1, 1, x, y, z).float()
         near = F.max_pool3d(grid, 2 * _REACH + 1, stride=1, padding=_REACH) > 0.5
+        blocks = F.max_pool3d(grid, _BLOCK, ceil_mode=True)
+        blocks = F.max_pool3d(blocks, 3, stride=1, padding=1)[0, 0] > 0.5
         chosen = held.nonzero().squeeze(1)
         cell = torch.full((held.numel(),), -1, dtype=torch.int32, device=device)
         cell[chosen] = torch.arange(len(chosen), dtype=torch.int32, device=device)
@@ -83,7 +93,7 @@ class HeldCells:
         needed = torch.zeros(lattice.nodes, dtype=torch.bool, device=device)
         needed[flat.flatten()] = True
         index = NodeIndex.of_mask(lattice, needed)
-        return HeldCells(index, cell, index.row[flat].long(), near.flatten())
+        return HeldCells(index, cell, index.row[flat].long(), near.flatten(), blocks)
 
     @property
     def share(self) -> float:
@@ -106,31 +116,56 @@ class HeldCells:
         near : distance along rays before which there is none
         jitter : (rays,) in [0, 1), part of a step by which all samples of a ray are shifted
         """
-        known = self._known(rays, step, near, jitter)
-        device = jitter.device
-        runs = (known[:, 6] / _RUN).ceil().long()
-        ray = torch.arange(len(rays), device=device).repeat_interleave(runs)
-        first = runs.cumsum(0) - runs
-        number = torch.arange(len(ray), device=device) - first.index_select(0, ray)
-        place = (number * _RUN).float()
+        known = self.steps(rays, step, near, jitter)
+        ray, place = self.runs(known)
         own = known.index_select(0, ray)
-        middle = torch.addcmul(own[:, :3], own[:, 3:6], (place + 0.5 * (_RUN - 1))[:, None])
-        chosen = self.near.take(self._cell_of(middle)).nonzero().squeeze(1)
-        own, place = own.index_select(0, chosen), place.index_select(0, chosen)
-        places = place[:, None] + torch.arange(_RUN, device=device)
-        within = places < own[:, 6:]
+        places = place[:, None] + torch.arange(_RUN, device=jitter.device)
+        within = places < own[:, 6:7]
         points = torch.addcmul(own[:, None, :3], own[:, None, 3:6], places[:, :, None]).view(-1, 3)
         cell = self.cell.take(self._cell_of(points))
         kept = ((cell >= 0) & within.flatten()).nonzero().squeeze(1)
-        run = chosen.index_select(0, kept.div(_RUN, rounding_mode="floor"))
+        run = kept.div(_RUN, rounding_mode="floor")
         return CellSamples(
             ray.index_select(0, run),
             self.rows.index_select(0, cell.index_select(0, kept)),
             self._weights(points.index_select(0, kept)),
         )
 
-    def _known(self, rays: FieldRays, step: float, near: float, jitter: Tensor) -> Tensor:
-        """Return (rays, 7): first sample and way to the next one, counted in nodes, and number of samples."""
+    def runs(self, known: Tensor, run: int = _RUN) -> tuple[Tensor, Tensor]:
+        """Return runs of samples near held cells: of each its ray (n,) int64, and its first sample (n,).
+
+        known : (rays, 9) as `steps` returns it
+        run : samples in a run, see `longest_run`
+        """
+        device = known.device
+        stretch = _STRETCH * run
+        count = (known[:, 6] / stretch).ceil().long()
+        ray = torch.arange(len(known), device=device).repeat_interleave(count)
+        first = count.cumsum(0) - count
+        number = torch.arange(len(ray), device=device) - first.index_select(0, ray)
+        place = (number * stretch).float()
+        middle = self._middles(known, ray, place + 0.5 * (stretch - 1))
+        chosen = self.blocks.view(-1).take(self._block_of(middle)).nonzero().squeeze(1)
+        ray = ray.index_select(0, chosen).repeat_interleave(_STRETCH)
+        within = torch.arange(0, stretch, run, device=device)
+        place = (place.index_select(0, chosen)[:, None] + within).view(-1)
+        middle = self._middles(known, ray, place + 0.5 * (run - 1))
+        near = self.near.take(self._cell_of(middle)) & (place < known[:, 6].index_select(0, ray))
+        chosen = near.nonzero().squeeze(1)
+        return ray.index_select(0, chosen), place.index_select(0, chosen)
+
+    @staticmethod
+    def _middles(known: Tensor, ray: Tensor, place: Tensor) -> Tensor:
+        """Return the points (n, 3) at so many steps of rays, counted in nodes."""
+        own = known.index_select(0, ray)
+        return torch.addcmul(own[:, :3], own[:, 3:6], place[:, None])
+
+    def steps(self, rays: FieldRays, step: float, near: float, jitter: Tensor) -> Tensor:
+        """Return what is known of the samples of rays, (rays, 9).
+
+        The first sample and the way to the next one, counted in nodes; how many there are; the distance of
+        the first one along the ray, and that between two.
+        """
         lattice = self.index.lattice
         device = jitter.device
         low, voxel = (torch.tensor(values, device=device) for values in (lattice.low, lattice.voxel))
@@ -142,9 +177,13 @@ class HeldCells:
         start = torch.minimum(one, other).amax(dim=1).clamp_min(near) + jitter * length
         end = torch.maximum(one, other).amin(dim=1)
         count = (((end - start) / length).floor() + 1.0).clamp_min(0.0)
-        return torch.cat(
-            [origins + directions * start[:, None], directions * length[:, None], count[:, None]], dim=1
-        )
+        first, way = origins + directions * start[:, None], directions * length[:, None]
+        return torch.cat([first, way, torch.stack([count, start, length], dim=1)], dim=1)
+
+    def longest_run(self, step: float) -> int:
+        """Return how many samples so far apart may be looked up together."""
+        cells = step / min(self.index.lattice.voxel)
+        return min(max(int(2 * _REACH / cells + 1e-3), 1), _RUN)
 
     def _cell_of(self, points: Tensor) -> Tensor:
         """Return the flat cells (n,) of points (n, 3) counted in nodes; those outside are clamped."""
@@ -152,6 +191,13 @@ class HeldCells:
         flat = points[:, 0].long().clamp_(0, x - 2).mul_(y - 1)
         flat.add_(points[:, 1].long().clamp_(0, y - 2)).mul_(z - 1)
         return flat.add_(points[:, 2].long().clamp_(0, z - 2))
+
+    def _block_of(self, points: Tensor) -> Tensor:
+        """Return the flat blocks (n,) of points (n, 3) counted in nodes; those outside are clamped."""
+        x, y, z = self.blocks.shape
+        place = (points * (1.0 / _BLOCK)).long()
+        flat = place[:, 0].clamp_(0, x - 1).mul_(y).add_(place[:, 1].clamp_(0, y - 1)).mul_(z)
+        return flat.add_(place[:, 2].clamp_(0, z - 1))
 
     def _weights(self, points: Tensor) -> Tensor:
         """Return the weights (n, 8) of the nodes around points (n, 3) counted in nodes."""
