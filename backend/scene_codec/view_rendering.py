@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 DEFAULT_VIEWS = 40
 DEFAULT_ELEVATION = 30.0
+
+Shading = Literal["exact", "deferred"]
+"""How colours are made: for each sample as in training, or for a few samples together, many times faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,17 +91,19 @@ def render_views(
     views: ViewChoice | None = None,
     *,
     only: str | None = None,
+    shading: Shading = "exact",
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[tuple[Camera, RenderedView]]:
     """Yield the pictures that cameras take of a field, each when it is asked for.
 
     only : name of the wanted object, where there are several
+    shading : see `shaded`
 
     Raises `InvalidRequestError`, `CorruptFileError`, `UnsupportedVersionError`, `Cancelled`.
     """
     progress = progress or Progress()
-    item = open_field(file, only, device, progress).item
+    item = shaded(open_field(file, only, device, progress).item, shading, progress)
     yield from views_of(item, choose_cameras(item, views or ViewChoice()), progress)
 
 
@@ -109,6 +114,7 @@ def render(  # noqa: PLR0913 - keyword options of the public API
     pictures: PictureChoice | None = None,
     *,
     only: str | None = None,
+    shading: Shading = "exact",
     device: str = "auto",
     progress: Progress | None = None,
 ) -> RenderReport:
@@ -121,16 +127,17 @@ def render(  # noqa: PLR0913 - keyword options of the public API
     started = time.monotonic()
     progress = progress or Progress()
     opened = open_field(file, only, device, progress)
-    cameras = choose_cameras(opened.item, views or ViewChoice())
+    item = shaded(opened.item, shading, progress)
+    cameras = choose_cameras(item, views or ViewChoice())
     names = object_file_names((camera.name for camera in cameras), "")
     frames: list[RenderedFrame] = []
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(PictureFiles(Path(output), names, cameras, pictures or PictureChoice()))
         before = time.perf_counter()
         try:
-            for index, (camera, view) in enumerate(views_of(opened.item, cameras, progress)):
+            for index, (camera, view) in enumerate(views_of(item, cameras, progress)):
                 seconds = time.perf_counter() - before
-                written = files.write(index, view, white=opened.item.field.domain.white_background)
+                written = files.write(index, view, white=item.field.domain.white_background)
                 frames.append(
                     RenderedFrame(
                         name=camera.name,
@@ -193,6 +200,25 @@ def open_field(file: Path | str, only: str | None, device: str, progress: Progre
     if not isinstance(item, RadianceObject):
         raise CorruptFileError(f"'{file}' does not hold what its codec '{summary.codec}' is for.")
     return OpenedField(item, entry, summary, time.perf_counter() - started)
+
+
+def shaded(item: RadianceObject, shading: Shading, progress: Progress) -> RadianceObject:
+    """Return a field with another way of making its colours.
+
+    Raises `InvalidRequestError` for a field that has no other one, `Cancelled`.
+    """
+    if shading == "exact":
+        return item
+    from scene_codec.voxel_fields.interactive import InteractiveField
+    from scene_codec.voxel_fields.voxel_field import VoxelField
+
+    if not isinstance(item.field, VoxelField):
+        raise InvalidRequestError(
+            f"The field {item.name!r} has no deferred shading, which is for fields on grids; this one is a "
+            "network. Render it with exact shading."
+        )
+    field = InteractiveField.of_model(item.field.model, item.field.domain, levels=1, progress=progress)
+    return replace(item, field=field)
 
 
 def choose_cameras(item: RadianceObject, choice: ViewChoice) -> tuple[Camera, ...]:

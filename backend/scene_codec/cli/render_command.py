@@ -70,6 +70,10 @@ class RenderArguments:
     only: Annotated[str | None, arg(metavar="NAME")] = None
     """Which object, where the file holds several."""
 
+    shading: Literal["exact", "deferred"] = "exact"
+    """How colours are made: for each sample along a ray, or for a few samples together, which is several
+    times faster and a little less exact. Deferred is for fields on grids."""
+
     format: Literal["png", "exr"] = "png"
     """Format of the pictures."""
 
@@ -127,6 +131,7 @@ def render_command(arguments: list[str]) -> int:
             views,
             pictures,
             only=options.only,
+            shading=options.shading,
             device=options.device,
             progress=Progress(callback, token),
         )

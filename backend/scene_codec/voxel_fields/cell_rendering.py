@@ -33,7 +33,8 @@ class Thresholds:
     alpha : samples that are not more opaque do not count
     weight : samples with no more weight have no features
     dark : share of light left below which a ray ends
-    together : samples next to each other that are given one colour, that of their mean features
+    together : samples next to each other that are given one colour, that of their mean features; as many as
+        one after the other within a run
     """
 
     alpha: float = 1e-3
@@ -114,8 +115,10 @@ def _look_up(
         weights.index_select(0, seen),
         dense.index_select(0, seen),
     )
-    shares = _shares([part.index_select(0, place) for part in after]) * weights[:, None]
-    group = kept.index_select(0, seen).div(thresholds.together, rounding_mode="floor")
+    shares = _shares(weights, [part.index_select(0, place) for part in after])
+    kept = kept.index_select(0, seen)
+    within = kept.remainder(run)
+    group = kept - within + within.div(thresholds.together, rounding_mode="floor")
     counts = group.unique_consecutive(return_counts=True)[1]
     ends = counts.cumsum(0)
     rows = table.rows.index_select(0, cell.index_select(0, place)).view(-1)
@@ -144,19 +147,20 @@ def _cells_at(table: CellTable, own: Tensor, number: Tensor) -> tuple[Tensor, li
 
 def _between(values: Tensor, after: list[Tensor]) -> Tensor:
     """Return values (n,) between eight of a cell's nodes (n, 8)."""
+    values = values.t().contiguous()
     for part in after:
-        half = values.shape[1] // 2
-        values = torch.lerp(values[:, :half], values[:, half:], part[:, None])
-    return values.squeeze(1)
+        half = len(values) // 2
+        values = torch.lerp(values[:half], values[half:], part)
+    return values[0]
 
 
-def _shares(after: list[Tensor]) -> Tensor:
-    """Return the weights (n, 8) of a cell's nodes."""
-    shares = torch.ones((len(after[0]), 1), device=after[0].device)
+def _shares(weights: Tensor, after: list[Tensor]) -> Tensor:
+    """Return weights (n,) shared out among the eight nodes of a cell, (n, 8)."""
+    shares = [weights]
     for part in after:
-        far = shares * part[:, None]
-        shares = torch.stack([shares - far, far], dim=2).flatten(1)
-    return shares
+        far = [share * part for share in shares]
+        shares = [half for share, own in zip(shares, far, strict=True) for half in (share - own, own)]
+    return torch.stack(shares, dim=1)
 
 
 def _colours(shader: Shader, rays: FieldRays, sums: _Sums, opacity: Tensor) -> Tensor:
