@@ -58,6 +58,7 @@ TABLES = {
     "volume-speed": "Volumes: speed",
     "volume-memory": "Volumes: memory",
     "voxel-reference-renders": "Voxel fields of other programs, rendered as they render them",
+    "field-rendering": "Voxel fields: rendering, exact and for a viewport",
     "nerf-paper": "Radiance networks: pruned as published",
     "nerf-ours": "Radiance networks: pruned by us at the same ratios",
     "nerf-curve": "Radiance networks: size against quality",

@@ -37,9 +37,9 @@ class Thresholds:
         one after the other within a run
     """
 
-    alpha: float = 1e-3
-    weight: float = 1e-3
-    dark: float = 3e-2
+    alpha: float = 5e-3
+    weight: float = 4e-3
+    dark: float = 1e-2
     together: int = 2
 
 

@@ -137,28 +137,38 @@ class HeldCells:
         known : (rays, 9) as `steps` returns it
         run : samples in a run, see `longest_run`
         """
-        device = known.device
         stretch = _STRETCH * run
-        count = (known[:, 6] / stretch).ceil().long()
-        ray = torch.arange(len(known), device=device).repeat_interleave(count)
-        first = count.cumsum(0) - count
-        number = torch.arange(len(ray), device=device) - first.index_select(0, ray)
-        place = (number * stretch).float()
-        middle = self._middles(known, ray, place + 0.5 * (stretch - 1))
-        chosen = self.blocks.view(-1).take(self._block_of(middle)).nonzero().squeeze(1)
-        ray = ray.index_select(0, chosen).repeat_interleave(_STRETCH)
-        within = torch.arange(0, stretch, run, device=device)
-        place = (place.index_select(0, chosen)[:, None] + within).view(-1)
-        middle = self._middles(known, ray, place + 0.5 * (run - 1))
-        near = self.near.take(self._cell_of(middle)) & (place < known[:, 6].index_select(0, ray))
-        chosen = near.nonzero().squeeze(1)
-        return ray.index_select(0, chosen), place.index_select(0, chosen)
+        met = (known[:, 6] > 0.0).nonzero().squeeze(1)
+        own = known.index_select(0, met)
+        most = int(own[:, 6].amax()) if len(met) else 0
+        place = torch.arange(0, most, stretch, device=known.device, dtype=torch.float32)
+        near = self._found(self.blocks, own, place + 0.5 * (stretch - 1), 1.0 / _BLOCK)
+        chosen, number = (near & (place < own[:, 6:7])).nonzero().unbind(1)
+        ray, own = met.index_select(0, chosen), own.index_select(0, chosen)
+        within = torch.arange(0, stretch, run, device=known.device)
+        place = place.index_select(0, number)[:, None] + within
+        near = self._found(self._near_grid, own, place + 0.5 * (run - 1), 1.0)
+        chosen = (near & (place < own[:, 6:7])).view(-1).nonzero().squeeze(1)
+        ray = ray.index_select(0, chosen.div(_STRETCH, rounding_mode="floor"))
+        return ray, place.view(-1).index_select(0, chosen)
+
+    @property
+    def _near_grid(self) -> Tensor:
+        x, y, z = self.index.lattice.shape
+        return self.near.view(x - 1, y - 1, z - 1)
 
     @staticmethod
-    def _middles(known: Tensor, ray: Tensor, place: Tensor) -> Tensor:
-        """Return the points (n, 3) at so many steps of rays, counted in nodes."""
-        own = known.index_select(0, ray)
-        return torch.addcmul(own[:, :3], own[:, 3:6], place[:, None])
+    def _found(grid: Tensor, known: Tensor, place: Tensor, scale: float) -> Tensor:
+        """Return what a grid (x, y, z) holds after so many steps of rays, (rays, k).
+
+        place : (k,) or (rays, k) steps
+        scale : places of the grid per node; those outside are clamped
+        """
+        flat = torch.zeros((1, 1), dtype=torch.int32, device=known.device)
+        for axis, count in enumerate(grid.shape):
+            points = torch.addcmul(known[:, axis, None], known[:, 3 + axis, None], place)
+            flat = (points * scale).to(torch.int32).clamp_(0, count - 1).add_(flat * count)
+        return grid.view(-1).index_select(0, flat.view(-1)).view(flat.shape)
 
     def steps(self, rays: FieldRays, step: float, near: float, jitter: Tensor) -> Tensor:
         """Return what is known of the samples of rays, (rays, 9).
@@ -191,13 +201,6 @@ class HeldCells:
         flat = points[:, 0].long().clamp_(0, x - 2).mul_(y - 1)
         flat.add_(points[:, 1].long().clamp_(0, y - 2)).mul_(z - 1)
         return flat.add_(points[:, 2].long().clamp_(0, z - 2))
-
-    def _block_of(self, points: Tensor) -> Tensor:
-        """Return the flat blocks (n,) of points (n, 3) counted in nodes; those outside are clamped."""
-        x, y, z = self.blocks.shape
-        place = (points * (1.0 / _BLOCK)).long()
-        flat = place[:, 0].clamp_(0, x - 1).mul_(y).add_(place[:, 1].clamp_(0, y - 1)).mul_(z)
-        return flat.add_(place[:, 2].clamp_(0, z - 1))
 
     def _weights(self, points: Tensor) -> Tensor:
         """Return the weights (n, 8) of the nodes around points (n, 3) counted in nodes."""

@@ -32,7 +32,7 @@ _RAYS = 8192
 _SEEN = 1e-2
 """Opacity from which on a pixel has a depth."""
 
-_ALPHA = 1e-3
+_ALPHA = 2e-3
 _DETAIL_LEVELS = 3
 _FEWEST_NODES = 4
 _STRETCH = 2.0
