@@ -13,7 +13,9 @@ Settings = TypeVar("Settings")
 Record = TypeVar("Record")
 Device = Literal["auto", "cpu", "cuda"]
 Split = Literal["train", "val", "test", "all"]
-FileFormat = Literal["ply", "obj", "glb", "stl", "vdb", "npy", "npz", "nrrd", "nii", "nii.gz", "tif", "raw"]
+FileFormat = Literal[
+    "ply", "obj", "glb", "stl", "vdb", "npy", "npz", "nrrd", "nii", "nii.gz", "tif", "raw", "tar"
+]
 
 Inputs = Annotated[tuple[str, ...], arg(metavar="INPUT...")]
 SceneFile = Annotated[Path, arg(metavar="FILE.nscene")]
@@ -89,7 +91,7 @@ class DecodeArguments:
     format: FileFormat | None = None
     """Format of the files: by default ply for meshes, and for volumes the format they came from. Of a
     radiance field, a format of meshes gets the surface of the density (ply by default), one of volumes the
-    density itself."""
+    density itself, and tar, of a voxel field, the field as a checkpoint of DirectVoxGO."""
 
     resolution: int | None = None
     """Of a radiance field: cells along the longest side, 256 by default."""

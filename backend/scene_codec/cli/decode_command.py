@@ -10,6 +10,7 @@ import msgspec
 
 from scene_codec import api
 from scene_codec.cli.arguments import DecodeArguments, parse
+from scene_codec.cli.checkpoint_files import CHECKPOINT_FORMAT, write_field_checkpoint
 from scene_codec.cli.density_files import DEFAULT_FORMAT, write_density
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.interrupt import cancel_on_interrupt
@@ -39,7 +40,8 @@ A name that is no valid file name is changed, and the table shows to what.
 
 Of a radiance field, the surface of its density is written as a mesh, or the density as a volume; pictures
 of it are taken by `scene-codec render`. A forward-facing scene ends at a depth of 100; its mesh lies in the
-world, its volume in the normalised device coordinates that the field lives in.
+world, its volume in the normalised device coordinates that the field lives in. A voxel field can also become
+a checkpoint again (--format tar), in the layout of DirectVoxGO where that can say it.
 
 Examples:
   scene-codec decode scene.nscene -o meshes/
@@ -47,13 +49,15 @@ Examples:
   scene-codec decode smoke.nscene -o volumes/
   scene-codec decode lego.nscene -o meshes/ --resolution 400
   scene-codec decode lego.nscene -o volumes/ --format vdb
+  scene-codec decode lego.nscene -o checkpoints/ --format tar
 """
 
 
 class WrittenObject(msgspec.Struct, frozen=True, kw_only=True):
     """One decoded object and where it was written; vertices and faces of a mesh, voxels of a volume.
 
-    A radiance field has those of the mesh or volume that was made of it.
+    A radiance field has those of the mesh or volume that was made of it; the voxels of a checkpoint are the
+    nodes of its grid.
     """
 
     name: str
@@ -140,9 +144,14 @@ def _write_field(
     written: list[WrittenObject],
     failures: list[ObjectFailure],
 ) -> None:
-    """Write a mesh or a volume of a field, and note it; a field without a surface is a failure."""
+    """Write what was asked for of a field, and note it; a field that has none of it is a failure."""
     try:
-        vertices, faces, voxels = write_density(item, path, options.resolution, options.threshold, progress)
+        if options.format == CHECKPOINT_FORMAT:
+            vertices, faces, voxels = 0, 0, write_field_checkpoint(item, path)
+        else:
+            vertices, faces, voxels = write_density(
+                item, path, options.resolution, options.threshold, progress
+            )
     except UnsupportedSceneError as problem:
         failures.append(ObjectFailure(name=item.name, reason=str(problem)))
         return
@@ -191,7 +200,12 @@ def _wanted_files(summary: FileSummary, options: DecodeArguments) -> dict[str, s
         raise InvalidRequestError(
             f"'{options.file}' holds {content} objects; --resolution and --threshold are for radiance fields."
         )
-    if content != "radiance" and suffix and (f".{suffix}" in WRITABLE_SUFFIXES) != (content == "mesh"):
+    if suffix == CHECKPOINT_FORMAT and (options.resolution, options.threshold) != (None, None):
+        raise InvalidRequestError(
+            "--resolution and --threshold are for meshes and volumes; a checkpoint has the field's own grid."
+        )
+    wrong = suffix == CHECKPOINT_FORMAT or (f".{suffix}" in WRITABLE_SUFFIXES) != (content == "mesh")
+    if content != "radiance" and suffix and wrong:
         raise InvalidRequestError(f"'{options.file}' holds {content} objects, which {suffix} cannot hold.")
     files = dict(zip(names, object_file_names(names, suffix), strict=True))
     missing = [name for name in options.only if name not in files]
