@@ -48,9 +48,9 @@ class RadianceVqrfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     rays: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 4096
     """Rays of each step."""
 
-    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=10.0)] = 0.03
-    """Rate of Adam for values on the grid at the start, in quantisation steps; with the method vqrf 0.1 stands
-    for the published one."""
+    learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=10.0)] = 0.04
+    """Rate of Adam for features at the start, in their units; with the method vqrf 0.1 stands for the
+    published one."""
 
     prune: Quantile = 0.999
     """Method vqrf: part of the importance that the nodes that are kept have together."""

@@ -41,7 +41,7 @@ RATE_RISE = 0.25
 LAST_RATE = 0.02
 """Part of the learning rate that is left at the end."""
 
-NETWORK_RATE = 1e-3
+NETWORK_RATE = 3e-3
 """Learning rate of the network at the start."""
 
 
@@ -94,7 +94,7 @@ class FineTuning:
         if self._rates is None or self._step % max(1, settings.steps // REFRESHES) == 0:
             self._rates = self.quantised.rates()
         rays, colours = self._lessons.draw(settings.rays, self._generator)
-        jitter = torch.rand(len(colours), generator=self._generator)
+        jitter = torch.zeros(len(colours))  # samples lie where they do when the field is seen
         inside = to_field_space(rays.to(self._device), self._domain)
         batch = RayBatch(inside, colours.to(self._device), jitter.to(self._device))
         outcome = self.quantised.observe(batch, self._domain)

@@ -47,11 +47,11 @@ class ValueRates:
         )
         return nats / math.log(2.0)
 
-    def slopes(self, values: Tensor) -> Tensor:
-        """Return by how many bits (nodes, c) values cost more with a step upwards, smoothed over a step."""
-        off = values - self.expected
+    def slopes(self, values: Tensor, rows: Tensor) -> Tensor:
+        """Return by how many bits values of rows (n,) cost more with a step upwards, (n, c), smoothed."""
+        off = values[rows] - self.expected[rows]
         # The slope of a Laplace model with uniform noise: full outside of one step, in proportion inside.
-        return off.clamp(-0.5, 0.5) * 2.0 / (self.scale * math.log(2.0))
+        return off.clamp(-0.5, 0.5) * 2.0 / (self.scale[rows] * math.log(2.0))
 
 
 def rounded_to_rate(values: Tensor, weights: Tensor, error_per_bit: float, held: NDArray[np.bool_]) -> Tensor:
