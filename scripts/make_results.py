@@ -65,14 +65,16 @@ TABLES = {
     "nerf-variants": "Radiance networks: scores, neurons, distillation",
     "nerf-rivals": "Radiance networks: rounding and a general coder alone",
     "nerf-speed": "Radiance networks: rendering one view",
-    "vqrf-stages": "Voxel fields: VQRF as published, stage by stage",
+    "vqrf-fields": "Voxel fields: VQRF as published stage by stage, ours at several rates",
     "vqrf-ablations": "Voxel fields: VQRF without its parts",
-    "vqrf-ours": "Voxel fields: ours at several rates",
 }
 """Tables in the order of the document; others follow under their own name."""
 
 CURVES = "volume-rates"
 """The table whose points are drawn, see `draw_rate_curves`."""
+
+FIELDS = "vqrf-fields"
+"""The table whose points are drawn, see `draw_field_rates`."""
 
 PRUNED = "nerf-ours"
 """The table whose fields are shown, see `measurement.nerf_pictures`."""
@@ -129,6 +131,8 @@ def section(name: str, parts: list[dict[str, Any]]) -> str:
     lines = [f"## {TABLES.get(name, name)}", ""]
     if name == CURVES:
         lines += [f"![Bits a voxel and PSNR of every codec and volume](pictures/{PICTURE.name})", ""]
+    if name == FIELDS:
+        lines += ["![Bytes and PSNR of voxel fields](pictures/field_rates.png)", ""]
     if name == PRUNED:
         lines += ["![Views, depths and surfaces at each ratio](pictures/nerf_pruning.png)", ""]
     lines.append("| | " + " | ".join(MEASURES[field] for field in columns) + " |")

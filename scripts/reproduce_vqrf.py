@@ -49,7 +49,8 @@ def main() -> int:
     for part in options.only:
         rows = [row for own in scenes for row in measured(part, own, options)]
         if rows:
-            table = Table(f"vqrf-{part}", rows, [*notes(options), commits_note(rows)])
+            name = "vqrf-ablations" if part == "ablations" else "vqrf-fields"
+            table = Table(name, rows, [*notes(options), commits_note(rows)])
             write_results(RESULTS / f"vqrf_{part}.json", table, {}, (options.data,))
     return 0
 
