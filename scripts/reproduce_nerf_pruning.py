@@ -29,6 +29,7 @@ from measurement import nerf_pictures, nerf_runs
 from measurement.kept_rows import Rows, commits_note, kept_rows
 from measurement.nerf_runs import WITHOUT
 from measurement.nerf_scenes import SCENES, Scene
+from measurement.nncodec_rival import nncodec_rows
 from measurement.provenance import CHECKOUT
 from measurement.results import RESULTS, Table, write_results
 from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings, settings_for
@@ -36,12 +37,15 @@ from scene_codec.radiance.posed_images import load_posed_images
 
 KEPT = CHECKOUT / "output" / "nerf_pruning"
 RATIOS = (0.3, 0.5, 0.7, 0.9)
-PARTS = ("paper", "ours", "curve", "variants", "rivals", "speed", "pictures")
+PARTS = ("paper", "ours", "curve", "variants", "rivals", "nncodec", "speed", "pictures")
 ERRORS_PER_KILOBYTE = (5e-6, 1e-4, 4e-4)
 """Points of the rate curve, without a share that must be pruned."""
 
 LEVELS = (8, 7)
 """Bits of plain rounding."""
+
+NNCODEC_QPS = (-20, -16, -12)
+"""Quantisation parameters of NNCodec."""
 
 SCORES: tuple[Literal["magnitude", "gradient"], ...] = ("magnitude", "gradient")
 
@@ -70,7 +74,8 @@ def main() -> int:
         return 0
     for part, rows in measured.items():
         if rows and part != "pictures":
-            table = Table(f"nerf-{part}", rows, [*notes(part, options), commits_note(rows)])
+            name = "nerf-rivals" if part == "nncodec" else f"nerf-{part}"
+            table = Table(name, rows, [*notes(part, options), commits_note(rows)])
             write_results(RESULTS / f"nerf_{part}.json", table, {}, (data,))
     if "pictures" in options.only:
         nerf_pictures.draw_sheet(KEPT, CHECKOUT / "docs" / "pictures" / "nerf_pruning.png")
@@ -90,6 +95,9 @@ def parse() -> argparse.Namespace:
         "--both-policies", nargs="*", default=["chair"], help="scenes with both learning rates"
     )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--nncodec", type=Path, help="a Python that has the package nncodec; without it that part is left out"
+    )
     parser.add_argument("--checkpoint", type=Path, help="networks of your own")
     parser.add_argument("--pictures", type=Path, help="their data set")
     parser.add_argument(
@@ -138,6 +146,8 @@ def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> di
     if part in POINTS:
         points = POINTS[part](options.steps)
         return {label: partial(coded, scene, data, label, own) for label, own in points.items()}
+    if part == "nncodec":
+        return {part: partial(nncodec, scene, data, options.nncodec)} if options.nncodec else {}
     work: dict[str, Work] = {
         "rivals": partial(rivals, scene, data, LEVELS),
         "speed": partial(speed, scene, data),
@@ -196,6 +206,11 @@ def coded(scene: Scene, data: Path, label: str, settings: NerfPrunedSettings) ->
     row, field = nerf_runs.ours(scene, data, label, settings)
     nerf_pictures.keep_field(field, scene, label, KEPT)
     return [row]
+
+
+def nncodec(scene: Scene, data: Path, python: Path) -> Rows:
+    """Return the rows of NNCodec."""
+    return nncodec_rows(scene, data, python, NNCODEC_QPS, nerf_pictures.kept_field(scene, "ours, 50%", KEPT))
 
 
 def rivals(scene: Scene, data: Path, levels: tuple[int, ...]) -> Rows:
