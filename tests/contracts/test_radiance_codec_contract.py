@@ -16,22 +16,33 @@ from scene_codec.radiance.radiance_object import RadianceObject
 from scene_codec.radiance.ray_supply import made_cameras
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "codecs"))
+import voxel_balls
 from nerf_checkpoints import DOMAIN, TINY, write_blob
 
-TINY_SETTINGS = {"nerf-pruned": TINY}
+TINY_SETTINGS = {"nerf-pruned": TINY, "radiance-vqrf": voxel_balls.TINY}
 """Settings with which a codec does its whole work in a second or two; every new codec adds a line."""
+
+WRITERS = {"nerf-pruned": write_blob, "radiance-vqrf": voxel_balls.write_ball}
+"""What writes a file that a codec takes; every new codec adds a line."""
 
 CODECS = [info.name for info in scene_codec.list_codecs() if info.content == "radiance"]
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return write_blob(tmp_path_factory.mktemp("checkpoint") / "blob.tar")
+@pytest.fixture(autouse=True, scope="module")
+def few_rays():
+    with pytest.MonkeyPatch.context() as patch:
+        voxel_balls.look_at_little(patch)
+        yield
 
 
 @pytest.fixture(scope="module", params=CODECS)
 def codec(request):
     return request.param
+
+
+@pytest.fixture(scope="module")
+def checkpoint(codec, tmp_path_factory):
+    return WRITERS[codec](tmp_path_factory.mktemp("checkpoint") / "blob.tar")
 
 
 def some_objects(checkpoint):
