@@ -35,10 +35,11 @@ DATASET is a folder with pictures and their cameras, in one of these layouts:
   transforms_train.json (with _val and _test)   NeRF's own scenes, rendered with Blender
   transforms.json                               instant-ngp, nerfstudio, and what their tools make with COLMAP
   poses_bounds.npy with images/, images_8/ ...  forward-facing captures (LLFF)
+  intrinsics.txt with pose/ and rgb/            NSVF's scenes
 
-Lenses must be undistorted. Transparent pictures are learnt in front of white, forward-facing ones in front of
-black. Of a data set in one piece every eighth picture is kept out; these, or the split val or test, tell how
-good the result is.
+Lenses may bend lines as OpenCV describes it (k1 to k3, p1, p2 in transforms.json). Transparent pictures are
+learnt in front of white, forward-facing ones in front of black. Of a data set in one piece every eighth
+picture is kept out; these, or the split val or test, tell how good the result is.
 
 The result is a checkpoint in the layout of yenchenlin/nerf-pytorch, which other programs read too, with the
 space that the scene takes up as one more entry (scene_domain).

@@ -3,17 +3,20 @@
 A folder holds `transforms_train.json`, `transforms_val.json` and `transforms_test.json`, or one
 `transforms.json`; each lists frames with a picture's path, relative to the file, and a pose, camera to world.
 The Blender layout has one field of view for all and pictures that are centred; the other gives focal lengths
-and principal point in pixels (`fl_x`, `fl_y`, `cx`, `cy`, `w`, `h`), for all frames or for each.
+and principal point in pixels (`fl_x`, `fl_y`, `cx`, `cy`, `w`, `h`), for all frames or for each, and how the
+lens bends lines (`k1`, `k2`, `k3`, `p1`, `p2`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path, PurePosixPath
 from typing import cast
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from scene_codec.errors import InvalidRequestError
@@ -33,6 +36,7 @@ from scene_codec.radiance.captured_views import (
     unique_names,
 )
 from scene_codec.radiance.image_files import read_picture_header
+from scene_codec.radiance.lens_distortion import LensDistortion, is_invertible
 
 SPLIT_FILES: dict[Split, str] = {
     "train": "transforms_train.json",
@@ -46,6 +50,9 @@ NEAR, FAR = 2.0, 6.0
 _MAX_BYTES = 64 * 1024 * 1024
 _LONGEST_PATH = 512
 _POSE_TOLERANCE = 0.02
+_LENS_CHECKS = 25
+"""Places along each side of a picture at which a lens is tried."""
+
 _CAMERA_MODELS = ("", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "PERSPECTIVE")
 
 
@@ -227,19 +234,41 @@ def _picture(view: _View) -> Path | None:
 
 
 def _check_lens(view: _View) -> None:
-    """Raise unless the camera is a pinhole."""
+    """Raise unless the camera is a pinhole, or has a lens of OpenCV's model."""
     model = view.frame.camera_model or view.whole.camera_model or ""
-    bent = [key for key in ("k1", "k2", "k3", "k4", "p1", "p2") if view.value(key)]
     if view.value("is_fisheye") or model.upper() not in _CAMERA_MODELS:
         raise view.refuse(
-            f"has a lens that is no pinhole ({model[:40] or 'fisheye'}). Undistort the pictures first, for "
-            "example with COLMAP's image_undistorter"
+            f"has a lens of a model that is not known ({model[:40] or 'fisheye'}). Undistort the pictures "
+            "first, for example with COLMAP's image_undistorter"
         )
-    if bent:
+    if view.value("k4"):
         raise view.refuse(
-            f"has a distorting lens ({', '.join(bent)} not 0). Undistort the pictures first, for example "
-            "with COLMAP's image_undistorter"
+            "has a lens with k4, which programs understand in different ways. Undistort the pictures first, "
+            "for example with COLMAP's image_undistorter"
         )
+
+
+def _lens(view: _View, camera: Camera) -> LensDistortion | None:
+    """Return what a frame says of how the lens bends lines, if it does."""
+    values = {key: view.value(key) or 0.0 for key in ("k1", "k2", "k3", "p1", "p2")}
+    if not any(values.values()):
+        return None
+    lens = LensDistortion(**values)
+    ends = [
+        torch.linspace(-centre / focal, (side - centre) / focal, _LENS_CHECKS, dtype=torch.float64)
+        for centre, focal, side in (
+            (camera.centre_x, camera.focal_x, camera.width),
+            (camera.centre_y, camera.focal_y, camera.height),
+        )
+    ]
+    if not all(math.isfinite(value) for value in values.values()) or not is_invertible(
+        torch.cartesian_prod(*ends), lens
+    ):
+        raise view.refuse(
+            "has a lens that shows some places twice or not at all: its numbers (k1, k2, k3, p1, p2) belong "
+            "to another model or picture"
+        )
+    return lens
 
 
 def _camera(
@@ -270,7 +299,7 @@ def _camera(
     centre_y = height / 2.0 if centre_y is None else centre_y
     if not all(math.isfinite(value) and abs(value) < 1e7 for value in (focal_x, focal_y, centre_x, centre_y)):
         raise view.refuse("has a focal length or principal point that no camera has")
-    return Camera(
+    camera = Camera(
         width=width,
         height=height,
         focal_x=focal_x,
@@ -280,6 +309,7 @@ def _camera(
         pose=_pose(view),
         name=name,
     )
+    return dataclasses.replace(camera, lens=_lens(view, camera))
 
 
 def _focal(view: _View, key: str, angle_key: str, side: int) -> float | None:

@@ -1,4 +1,4 @@
-"""Pinhole cameras and the rays through their pixels.
+"""Cameras and the rays through their pixels.
 
 World and camera axes are those of OpenGL and Blender: a camera looks along its -z axis, x is right and y is
 up.
@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scene_codec.radiance.lens_distortion import LensDistortion, straightened
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Camera:
@@ -23,6 +25,7 @@ class Camera:
     centre_x, centre_y : principal point, pixels from the left and upper edge
     pose : (4, 4) float64, camera to world
     name : what its picture is called, without suffix
+    lens : how its lens bends lines; None for a pinhole
     """
 
     width: int
@@ -33,6 +36,7 @@ class Camera:
     centre_y: float
     pose: NDArray[np.float64]
     name: str = ""
+    lens: LensDistortion | None = None
 
     def resized(self, width: int, height: int) -> Camera:
         """Return the same camera with a picture of another size."""
@@ -88,6 +92,10 @@ def camera_rays(camera: Camera, *, corner_width: int = 0, pixels: Tensor | None 
         shift_y -= 0.5 * camera.width / corner_width
     across = (columns + shift_x - camera.centre_x) / camera.focal_x
     up = -(rows + shift_y - camera.centre_y) / camera.focal_y
+    if camera.lens is not None:
+        lens = torch.tensor(camera.lens.values(), dtype=torch.float64)
+        across, down = straightened(torch.stack([across, -up], dim=1).double(), lens).unbind(1)
+        up = -down
     local = torch.stack([across, up, torch.full_like(across, -1.0)], dim=1).to(torch.float64)
     pose = torch.from_numpy(np.ascontiguousarray(camera.pose, dtype=np.float64))
     directions = local @ pose[:3, :3].t()

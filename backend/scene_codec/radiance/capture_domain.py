@@ -18,11 +18,13 @@ def domain_of_pictures(images: PosedImageSet) -> SceneDomain:
     """Return near, far and background as the data set says, and the box around all that its cameras see.
 
     The box holds every point on a ray between near and far, so that a network that is trained in it knows
-    about all places at which somebody may sample it.
+    about all places at which somebody may sample it. Where the data set tells the box of the scene, that one.
     """
     domain = SceneDomain(
         near=images.near, far=images.far, ndc=images.ndc, white_background=images.white_background
     )
+    if images.box is not None:
+        return dataclasses.replace(domain, low=images.box[0], high=images.box[1])
     ends = torch.cat([_ends(image.camera, domain) for image in images.images])
     low, high = ends.amin(dim=0), ends.amax(dim=0)
     margin = _MARGIN * (high - low).max()

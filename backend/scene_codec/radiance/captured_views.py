@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scene_codec.errors import InvalidRequestError
 from scene_codec.radiance.cameras import Camera
 from scene_codec.radiance.image_files import area_average, read_image
+from scene_codec.radiance.occupancy import Corner
 
 Split = Literal["train", "val", "test", "all"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test", "all")
@@ -69,15 +70,17 @@ class PosedImageSet:
     ndc : (2 f / width, 2 f / height) when the scene is forward-facing, see `SceneDomain.ndc`; None otherwise
     white_background : whether what is behind the scene is white; black otherwise
     world_limits : near and far of a forward-facing scene for fields that live in world space
+    box : corners of the box around the scene, where the data set tells
     """
 
-    layout: Literal["blender", "llff", "instant-ngp"]
+    layout: Literal["blender", "llff", "instant-ngp", "nsvf"]
     images: tuple[PosedImage, ...]
     near: float
     far: float
     ndc: tuple[float, float] | None
     white_background: bool
     world_limits: tuple[float, float] | None = None
+    box: tuple[Corner, Corner] | None = None
 
     def in_world_space(self) -> PosedImageSet:
         """Return the set for a field in world space: the same cameras, near and far counted along rays."""

@@ -8,6 +8,7 @@ from scene_codec.errors import InvalidRequestError
 from scene_codec.radiance.blender_layout import WHOLE_FILE, has_transforms, load_transforms
 from scene_codec.radiance.captured_views import PosedImage, PosedImageSet, Split, ViewRequest
 from scene_codec.radiance.llff_layout import POSES_FILE, load_llff
+from scene_codec.radiance.nsvf_layout import INTRINSICS_FILE, has_nsvf, load_nsvf
 
 __all__ = ["PosedImage", "PosedImageSet", "Split", "load_cameras", "load_posed_images"]
 
@@ -18,7 +19,8 @@ def load_posed_images(
     """Return the pictures of one split of a data set, each with its camera; none is read yet.
 
     path : a folder with `poses_bounds.npy` (forward-facing, see `llff_layout`), otherwise one with
-        `transforms_*.json` or `transforms.json`, or such a JSON file itself (see `blender_layout`)
+        `transforms_*.json` or `transforms.json`, or such a JSON file itself (see `blender_layout`), or else
+        with `intrinsics.txt` (see `nsvf_layout`)
     size : (width, height) that pictures are averaged down to; as they are by default
 
     Raises `InvalidRequestError` that says what is missing or wrong, and `UnsupportedSceneError` for a picture
@@ -49,6 +51,9 @@ def _load(path: Path, request: ViewRequest) -> PosedImageSet:
         return load_llff(path, request)
     if has_transforms(path):
         return load_transforms(path, request)
+    if has_nsvf(path):
+        return load_nsvf(path, request)
     raise InvalidRequestError(
-        f"{path} is no set of posed pictures: it has no transforms_train.json, {WHOLE_FILE} or {POSES_FILE}."
+        f"{path} is no set of posed pictures: it has no transforms_train.json, {WHOLE_FILE}, {POSES_FILE} "
+        f"or {INTRINSICS_FILE}."
     )

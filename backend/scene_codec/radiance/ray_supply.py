@@ -13,6 +13,7 @@ from torch import Tensor
 from scene_codec.errors import InvalidRequestError
 from scene_codec.progress import Progress
 from scene_codec.radiance.cameras import Camera, Rays
+from scene_codec.radiance.lens_distortion import LensDistortion, straightened
 from scene_codec.radiance.posed_images import PosedImageSet
 from scene_codec.radiance.scene_domain import SceneDomain
 
@@ -42,6 +43,9 @@ class CameraSet:
             for own in self.cameras
         ]
         self._lenses = torch.tensor(rows, dtype=torch.float64).float()
+        bent = [own.lens or LensDistortion() for own in self.cameras]
+        self._bends = torch.tensor([lens.values() for lens in bent])
+        self._straight = not any(own.lens for own in self.cameras)
         counts = torch.tensor([own.width * own.height for own in self.cameras])
         self._ends = counts.cumsum(0)
         self._starts = self._ends - counts
@@ -60,6 +64,9 @@ class CameraSet:
         focal_x, focal_y, centre_x, centre_y, shift_x, shift_y = self._lenses[own].unbind(1)
         across = (place % width + shift_x - centre_x) / focal_x
         up = -(place.div(width, rounding_mode="floor") + shift_y - centre_y) / focal_y
+        if not self._straight:
+            across, down = straightened(torch.stack([across, -up], dim=1), self._bends[own]).unbind(1)
+            up = -down
         local = torch.stack([across, up, torch.full_like(across, -1.0)], dim=1)
         poses = self._poses[own]
         directions = (poses[:, :3, :3] @ local[:, :, None]).squeeze(2)
