@@ -44,7 +44,7 @@ ERRORS_PER_KILOBYTE = (5e-6, 1e-4, 4e-4)
 LEVELS = (8, 7)
 """Bits of plain rounding."""
 
-NNCODEC_QPS = (-20, -16, -12)
+NNCODEC_QPS = (-28, -24, -20)
 """Quantisation parameters of NNCodec."""
 
 SCORES: tuple[Literal["magnitude", "gradient"], ...] = ("magnitude", "gradient")
@@ -147,7 +147,7 @@ def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> di
         points = POINTS[part](options.steps)
         return {label: partial(coded, scene, data, label, own) for label, own in points.items()}
     if part == "nncodec":
-        return {part: partial(nncodec, scene, data, options.nncodec)} if options.nncodec else {}
+        return {part: partial(nncodec, scene, data, options.nncodec, NNCODEC_QPS)} if options.nncodec else {}
     work: dict[str, Work] = {
         "rivals": partial(rivals, scene, data, LEVELS),
         "speed": partial(speed, scene, data),
@@ -208,7 +208,7 @@ def coded(scene: Scene, data: Path, label: str, settings: NerfPrunedSettings) ->
     return [row]
 
 
-def nncodec(scene: Scene, data: Path, python: Path) -> Rows:
+def nncodec(scene: Scene, data: Path, python: Path, qualities: tuple[int, ...]) -> Rows:
     """Return the rows of NNCodec."""
     return nncodec_rows(scene, data, python, NNCODEC_QPS, nerf_pictures.kept_field(scene, "ours, 50%", KEPT))
 
