@@ -210,7 +210,7 @@ def coded(scene: Scene, data: Path, label: str, settings: NerfPrunedSettings) ->
 
 def nncodec(scene: Scene, data: Path, python: Path, qualities: tuple[int, ...]) -> Rows:
     """Return the rows of NNCodec."""
-    return nncodec_rows(scene, data, python, NNCODEC_QPS, nerf_pictures.kept_field(scene, "ours, 50%", KEPT))
+    return nncodec_rows(scene, data, python, qualities, nerf_pictures.kept_field(scene, "ours, 50%", KEPT))
 
 
 def rivals(scene: Scene, data: Path, levels: tuple[int, ...]) -> Rows:
