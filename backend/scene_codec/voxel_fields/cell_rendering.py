@@ -119,7 +119,7 @@ def _look_up(
     kept = kept.index_select(0, seen)
     within = kept.remainder(run)
     group = kept - within + within.div(thresholds.together, rounding_mode="floor")
-    counts = group.unique_consecutive(return_counts=True)[1]
+    counts: Tensor = torch.unique_consecutive(group, return_counts=True)[1]
     ends = counts.cumsum(0)
     rows = table.rows.index_select(0, cell.index_select(0, place)).view(-1)
     features = F.embedding_bag(
