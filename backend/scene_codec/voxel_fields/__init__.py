@@ -1,1 +1,1 @@
-"""Radiance fields with densities and features on grids: what they are, how they are read, seen and trained."""
+"""Radiance fields whose values lie on grids: what they are, how they are read, seen and trained."""

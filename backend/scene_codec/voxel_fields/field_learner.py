@@ -27,6 +27,8 @@ from scene_codec.voxel_fields.voxel_model import DensityRule, Limits
 
 _LARGEST_DEPTH = 60.0
 _LEAST_LIGHT = 1e-6
+_FADING = 0.98
+"""Of the largest weights in a step: what counts much is remembered longer than what hardly counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,7 @@ class FieldLearner:
     """Tables that learn a scene from rays.
 
     voxel : edge of a voxel in the field's units, by which samples lie apart
+    largest : (rows,) the largest weight that a sample beside each node has had, fading
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class FieldLearner:
         self.rule = rule
         self.limits = limits
         self.voxel = voxel
+        self.largest = torch.zeros(len(self.density.values), device=self.density.values.device)
 
     @property
     def step_size(self) -> float:
@@ -120,9 +124,14 @@ class FieldLearner:
             self.cells.mask(),
         )
 
-    def opacity(self) -> Tensor:
-        """Return the opacity (nodes,) of one step at each node; 0 where nothing is held."""
+    def opacity(self, seen: float = 0.0) -> Tensor:
+        """Return the opacity (nodes,) of one step at each node; 0 where nothing is held.
+
+        seen : 0 as well where no sample beside the node has had such a weight for long
+        """
         alpha = -torch.expm1(-self.rule.density(self.density.values) * self.step_size)
+        if seen:
+            alpha = alpha * (self.largest >= seen)[:, None]
         return self.cells.index.dense(alpha).flatten()
 
     def step(self, batch: RayBatch, domain: SceneDomain, loss: FieldLoss, rate: float) -> StepOutcome:
@@ -152,7 +161,7 @@ class FieldLearner:
         if domain.white_background:
             by_clear = by_clear + slope.sum(dim=1)
         by_density = depth_slope(lit, by_weight, by_clear) * self._rule_slope(lit.stored) * self.step_size
-        self._move(lit.samples, by_density, coloured, features.grad, rate)
+        self._move(lit, by_density, coloured, features.grad, rate)
         error = float(difference.square().mean())
         entropy = -(passed * torch.log(passed) + (1.0 - passed) * torch.log1p(-passed)).mean()
         points = (share * apart.square().sum(dim=1)).sum() / count
@@ -181,15 +190,18 @@ class FieldLearner:
 
     def _move(
         self,
-        lit: CellSamples,
+        lit: LitSamples,
         density: Tensor,
         coloured: CellSamples,
         features: Tensor | None,
         rate: float,
     ) -> None:
         """Take a step of both tables."""
-        if len(lit):
-            rows, slope = used_rows(lit.rows, lit.weights, density[:, None])
+        if len(lit.weights):
+            samples = lit.samples
+            share = lit.weights[:, None].expand_as(samples.rows).flatten()
+            self.largest.mul_(_FADING).scatter_reduce_(0, samples.rows.flatten(), share, "amax")
+            rows, slope = used_rows(samples.rows, samples.weights, density[:, None])
             self.density.step(rows, slope, rate)
         if features is not None and len(coloured):
             rows, slope = used_rows(coloured.rows, coloured.weights, features)

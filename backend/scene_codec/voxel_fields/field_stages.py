@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from scene_codec.radiance.cameras import Camera
 from scene_codec.radiance.occupancy import Corner
 from scene_codec.voxel_fields.field_learner import FieldLearner
 from scene_codec.voxel_fields.field_training_config import FEWEST_WIDTH, FieldTrainingSettings
@@ -19,9 +21,15 @@ from scene_codec.voxel_fields.shading import LinearLayer, NetworkShader, PlainSh
 from scene_codec.voxel_fields.table_training import TrainedTable
 from scene_codec.voxel_fields.voxel_model import DensityRule, Limits
 
-OPAQUE = 1e-3
-OPAQUE_SHARE = 0.25
-"""Opacity of a step from which on a node is part of the scene, but at most so much of the largest one."""
+OPAQUE = 5e-3
+BOX_OPAQUE = 2e-2
+"""Opacity of a step from which on something may be around a node, and from which on the box holds it."""
+
+SEEN = 1e-2
+"""Weight that a sample beside a node must have had lately; what is hidden or hardly there is left out."""
+
+THIN_SHARE = 0.25
+"""Part of the largest opacity or weight from which on all this is so at the latest."""
 
 _FEWEST_TOGETHER = 2
 """Nodes within one of each other, from which on they count for the box."""
@@ -34,6 +42,9 @@ _PLAIN_FEATURES = 3
 _THINNEST = -4.0
 _DENSEST = 10.0
 """Between which stored densities begin; what is thinner would hardly come back."""
+
+_MOST_CAMERAS = 64
+"""Of which is looked at what they see, at least where there are so many."""
 
 _LAST_LAYER = 0.1
 """Of the usual size, for weights of the last layer of a network that begins with known colours."""
@@ -76,13 +87,40 @@ class Box:
         return NodeLattice((x, y, z), self.low, self.high)
 
 
-def box_search(box: Box, settings: FieldTrainingSettings, device: torch.device) -> FieldLearner:
-    """Return the learner of the first stage: plain colours at all nodes."""
+def box_search(
+    box: Box, settings: FieldTrainingSettings, cameras: Sequence[Camera], device: torch.device
+) -> FieldLearner:
+    """Return the learner of the first stage: plain colours at all nodes.
+
+    cameras : by how many of them see a node its steps become smaller, as published: what few cameras see is
+        soon explained by something in front of each. Empty for all the same.
+    """
     lattice = box.lattice(1.0)
     cells = HeldCells.of_nodes(lattice, torch.ones(lattice.nodes, dtype=torch.bool, device=device))
     rule = box.rule(settings.coarse_opacity)
     tables = fresh_tables(cells.index, _PLAIN_FEATURES)
+    if cameras:
+        seen = seen_share(lattice.positions(torch.arange(lattice.nodes)), cameras).to(device)
+        for table in tables:
+            table.shares = seen[:, None]
     return FieldLearner(cells, tables, PlainShader(), rule, BOX_LIMITS, box.voxel)
+
+
+def seen_share(positions: Tensor, cameras: Sequence[Camera]) -> Tensor:
+    """Return by how many cameras positions (n, 3) are seen, (n,), as a part of the largest such number.
+
+    How lenses bend lines is passed over.
+    """
+    counts = torch.zeros(len(positions))
+    for camera in cameras[:: max(1, len(cameras) // _MOST_CAMERAS)]:
+        pose = torch.from_numpy(camera.pose).float()
+        local = (positions - pose[:3, 3]) @ pose[:3, :3]
+        depth = -local[:, 2]
+        across = local[:, 0] * camera.focal_x + camera.centre_x * depth
+        down = -local[:, 1] * camera.focal_y + camera.centre_y * depth
+        inside = (across >= 0.0) & (across <= camera.width * depth)
+        counts += inside & (down >= 0.0) & (down <= camera.height * depth) & (depth > 0.0)
+    return counts / counts.max().clamp_min(1.0)
 
 
 def fresh_tables(index: NodeIndex, features: int) -> tuple[TrainedTable, TrainedTable]:
@@ -99,7 +137,7 @@ def found_box(learner: FieldLearner, nodes: float) -> Box | None:
     """
     lattice = learner.cells.index.lattice
     opacity = learner.opacity()
-    opaque = (opacity > _threshold(opacity)).view(1, 1, *lattice.shape).float()
+    opaque = (opacity > _threshold(opacity, BOX_OPAQUE)).view(1, 1, *lattice.shape).float()
     around = F.avg_pool3d(opaque, 3, stride=1, padding=1) * 27.0
     chosen = (opaque * around > _FEWEST_TOGETHER - 0.5).flatten().nonzero().squeeze(1)
     if not len(chosen):
@@ -123,8 +161,7 @@ def going_on(
     fewer : how many times fewer nodes there are than at the end
     """
     lattice, rule = box.lattice(fewer), box.rule(settings.opacity)
-    opacity = _opacity_at(learner, lattice)
-    cells = HeldCells.of_nodes(lattice, opacity > _threshold(opacity))
+    cells = HeldCells.of_nodes(lattice, _nearness(learner, lattice) > 0.0)
     density, features = fresh_tables(cells.index, shader.features)
     if settings.begin == "coarse":
         before = learner.cells.index.around(lattice.positions(cells.index.held))
@@ -146,7 +183,8 @@ def refined(learner: FieldLearner, box: Box, fewer: float, lowering: float) -> F
     lattice = box.lattice(fewer)
     rule = DensityRule(softplus=True, shift=learner.rule.shift - lowering, scale=learner.rule.scale)
     known = resized(index.dense(learner.density.values).view(before.nodes, 1), before, lattice)
-    held = resized((index.row >= 0).float()[:, None], before, lattice) > 0.0
+    needed = learner.opacity(_threshold(learner.largest, SEEN)) > learner.limits.alpha
+    held = resized(needed.float()[:, None], before, lattice) > 0.0
     edge = box.edge(fewer)
     alpha = -torch.expm1(-rule.density(known) * (0.5 * edge))
     cells = HeldCells.of_nodes(lattice, ((alpha > learner.limits.alpha) & held).flatten())
@@ -202,15 +240,17 @@ def _pass_colours(weight: Tensor, *, first: bool, last: bool) -> None:
         weight[:FEWEST_WIDTH, :FEWEST_WIDTH] = torch.eye(FEWEST_WIDTH)
 
 
-def _threshold(opacity: Tensor) -> float:
-    """Return from which opacity on nodes are part of the scene; while all is thin, from less on."""
-    return min(OPAQUE, OPAQUE_SHARE * float(opacity.max()))
+def _threshold(values: Tensor, usual: float) -> float:
+    """Return from which opacity or weight on nodes count; while all is thin, from less on than usual."""
+    return min(usual, THIN_SHARE * float(values.max())) if len(values) else usual
 
 
-def _opacity_at(learner: FieldLearner, lattice: NodeLattice) -> Tensor:
-    """Return the largest opacity near the nodes (nodes,) of another lattice."""
+def _nearness(learner: FieldLearner, lattice: NodeLattice) -> Tensor:
+    """Return whether something is near the nodes (nodes,) of another lattice, as a share of 1."""
     own = learner.cells.index.lattice
-    around = F.max_pool3d(learner.opacity().view(1, 1, *own.shape), 3, stride=1, padding=1)
+    opacity = learner.opacity(_threshold(learner.largest, SEEN))
+    opacity = (opacity > _threshold(opacity, OPAQUE)).float()
+    around = F.max_pool3d(opacity.view(1, 1, *own.shape), 3, stride=1, padding=1)
     device = around.device
     places = own.coordinates(lattice.positions(torch.arange(lattice.nodes, device=device)))
     places = 2.0 * places / (torch.tensor(own.shape, device=device) - 1) - 1.0

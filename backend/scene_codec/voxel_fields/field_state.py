@@ -27,12 +27,14 @@ def learner_state(learner: FieldLearner) -> dict[str, object]:
         "lattice": (lattice.shape, lattice.low, lattice.high),
         "held": learner.cells.cell >= 0,
         "tables": [
-            (table.values, table.moments, table.steps) for table in (learner.density, learner.features)
+            (table.values, table.moments, table.steps, table.shares)
+            for table in (learner.density, learner.features)
         ],
         "network": network,
         "rule": (rule.shift, rule.scale),
         "limits": (limits.alpha, limits.weight, limits.dark),
         "voxel": learner.voxel,
+        "largest": learner.largest,
     }
 
 
@@ -42,7 +44,7 @@ def learner_of(state: dict[str, Any], device: torch.device) -> FieldLearner:
     density, features = (_table(stored, device) for stored in state["tables"])
     shift, scale = state["rule"]
     alpha, weight, dark = state["limits"]
-    return FieldLearner(
+    learner = FieldLearner(
         cells,
         (density, features),
         _shader(state["network"], device),
@@ -50,12 +52,15 @@ def learner_of(state: dict[str, Any], device: torch.device) -> FieldLearner:
         Limits(alpha=alpha, weight=weight, dark=dark),
         state["voxel"],
     )
+    learner.largest = state["largest"].to(device)
+    return learner
 
 
-def _table(stored: tuple[Tensor, Tensor, int], device: torch.device) -> TrainedTable:
-    values, moments, steps = stored
+def _table(stored: tuple[Tensor, Tensor, int, Tensor | None], device: torch.device) -> TrainedTable:
+    values, moments, steps, shares = stored
     table = TrainedTable(values.to(device))
     table.moments, table.steps = moments.to(device), steps
+    table.shares = None if shares is None else shares.to(device)
     return table
 
 

@@ -72,7 +72,8 @@ class FieldTrainer(TrainingLoop):
         self._rays = TrainingRays(training, self.domain, (0, 1.0), progress)
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._box = Box.of_nodes(self.domain.low, self.domain.high, settings.coarse_nodes**3)
-        self._learner = box_search(self._box, settings, self._device)
+        cameras = [] if self.domain.ndc is not None else [image.camera for image in training.images]
+        self._learner = box_search(self._box, settings, cameras, self._device)
         self._network: torch.optim.Adam | None = None
         self._count = _FIRST_RAYS if settings.batch_samples else settings.rays
         self._purpose = f"{LOSS} {settings} {self.domain} {self._rays.fingerprint()}"
@@ -108,7 +109,8 @@ class FieldTrainer(TrainingLoop):
             self._network.zero_grad(set_to_none=True)
             for group in self._network.param_groups:
                 group["lr"] = settings.network_rate * share
-        outcome = self._learner.step(self._batch(), self.domain, loss, settings.learning_rate * share)
+        rate = settings.plain_rate if self._network is None else settings.learning_rate
+        outcome = self._learner.step(self._batch(), self.domain, loss, rate * share)
         if self._network is not None:
             self._network.step()
         self._fit_rays(outcome.samples)

@@ -66,7 +66,10 @@ class FieldTrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     """By how much all stored densities are lowered when the number of nodes doubles; 1 was published."""
 
     learning_rate: Rate = 0.1
-    """Rate of Adam for nodes, at the start of a stage."""
+    """Rate of Adam for nodes, at the start of the network."""
+
+    plain_rate: Rate = 0.3
+    """The same, with plain colours."""
 
     network_rate: Rate = 1e-3
     """Rate of Adam for the network, at the start."""
@@ -126,6 +129,7 @@ PRESETS: dict[str, tuple[str, FieldTrainingSettings]] = {
             opacity=1e-2,
             coarse_opacity=1e-6,
             lowering=1.0,
+            plain_rate=0.1,
             decay=20.0,
             batch_samples=0,
         ),

@@ -44,18 +44,17 @@ class TrainedTable:
     """A table (rows, c) with the moments of its gradients.
 
     values, moments : (rows, c) and (rows, 2 c), first moments before second ones
+    shares : (rows, 1) by which the steps of rows are smaller, None for none
     """
 
     def __init__(self, values: Tensor) -> None:
         self.values = values
         self.moments = values.new_zeros((len(values), 2 * values.shape[1]))
         self.steps = 0
+        self.shares: Tensor | None = None
 
-    def step(self, rows: Tensor, gradient: Tensor, rate: float | Tensor) -> None:
-        """Move rows (m,), each given once, against their gradients (m, c).
-
-        rate : the same for all, or (rows, 1)
-        """
+    def step(self, rows: Tensor, gradient: Tensor, rate: float) -> None:
+        """Move rows (m,), each given once, against their gradients (m, c)."""
         self.steps += 1
         moments = self.moments.index_select(0, rows)
         first, second = moments.chunk(2, dim=1)
@@ -64,6 +63,7 @@ class TrainedTable:
         self.moments.index_copy_(0, rows, moments)
         deviation = second.sqrt().div_((1.0 - SECOND_MOMENT**self.steps) ** 0.5).add_(_SMALLEST)
         change = first / deviation
-        size = rate if isinstance(rate, float) else rate.index_select(0, rows)
-        change.mul_(size).div_(FIRST_MOMENT**self.steps - 1.0)
+        change.mul_(rate / (FIRST_MOMENT**self.steps - 1.0))
+        if self.shares is not None:
+            change.mul_(self.shares.index_select(0, rows))
         self.values.index_copy_(0, rows, self.values.index_select(0, rows).add_(change))
