@@ -20,6 +20,9 @@ from scene_codec.voxel_fields.voxel_field import VoxelField
 from scene_codec.voxel_fields.voxel_model import DensityRule, Limits
 
 SIDE = 12
+CHECK_RAYS = 500
+"""With which the encoder measures under `look_at_little`."""
+
 DOMAIN = SceneDomain(near=2.0, far=6.0, white_background=True, low=(-1.0,) * 3, high=(1.0,) * 3)
 TINY = {"steps": 4, "rays": 128}
 """Settings with which the codec does all its work in a second or two."""
@@ -84,5 +87,5 @@ def few_cameras(domain):
 def look_at_little(patch):
     """Let the codec look at the few rays that a field of a few hundred nodes needs, not at millions."""
     patch.setattr(scene_setup, "made_cameras", few_cameras)
-    patch.setattr(encoder, "_CHECK_RAYS", 1000)
-    patch.setattr(StatisticsPlan.__init__, "__defaults__", (4, 512))
+    patch.setattr(encoder, "_CHECK_RAYS", CHECK_RAYS)
+    patch.setattr(StatisticsPlan.__init__, "__defaults__", (2, 400))
