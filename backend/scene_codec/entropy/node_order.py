@@ -29,13 +29,13 @@ class Turn:
     """Nodes that are coded together.
 
     rows : (n,) int64, ascending; rows count the held nodes in the order of the grid
-    neighbours : (n, k) int64, rows of earlier turns, or -1 where nothing is held
+    neighbours : (n, k) int32, rows of earlier turns, or -1 where nothing is held
     weights : (k,) int64
     kind : below `KINDS`
     """
 
     rows: NDArray[np.int64]
-    neighbours: NDArray[np.int64]
+    neighbours: NDArray[np.int32]
     weights: NDArray[np.int64]
     kind: int
 
@@ -91,8 +91,8 @@ def _turn(
         there = own + np.array(offset) * stride
         inside = ((there >= 0) & (there < row.shape)).all(axis=1)
         clipped = np.where(inside[:, None], there, 0)
-        found.append(np.where(inside, row[tuple(clipped.T)], -1).astype(np.int64))
+        found.append(np.where(inside, row[tuple(clipped.T)], np.int32(-1)))
         weights.append(_WEIGHT_OF_STEPS[sum(map(abs, offset))])
-    neighbours = np.stack(found, axis=1) if found else np.zeros((len(rows), 0), np.int64)
+    neighbours = np.stack(found, axis=1) if found else np.zeros((len(rows), 0), np.int32)
     kind = _KIND_OF_ODD_AXES.get(parity.bit_count(), 0)
     return Turn(rows, neighbours, np.array(weights, np.int64), kind)

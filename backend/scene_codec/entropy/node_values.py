@@ -137,7 +137,11 @@ def decode_node_values(data: bytes, held: NDArray[np.bool_], channels: int) -> N
             raise CorruptFileError("A value on a grid is out of range.")
         return residuals
 
-    _walk(coding_turns(held), weights, full, take)
+    def check(rows: _Ints, channel: int, own: _Ints, off: _Ints) -> None:
+        if int(np.abs(own).max(initial=0)) > 2 * _UNIT * _LARGEST_VALUE:
+            raise CorruptFileError("A value on a grid is out of range.")
+
+    _walk(coding_turns(held), weights, full, take, check)
     decoder.finish()
     if int(np.abs(full).max()) > _LARGEST_VALUE:
         raise CorruptFileError("A value on a grid is out of range.")

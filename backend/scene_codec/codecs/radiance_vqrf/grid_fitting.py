@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scene_codec.codecs.radiance_vqrf.feature_transform import feature_transform
 from scene_codec.codecs.radiance_vqrf.grid_pruning import restricted, worth_keeping
+from scene_codec.codecs.radiance_vqrf.stored_field import MAX_HELD
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.voxel_fields.grid_model import GridModel
 from scene_codec.voxel_fields.node_statistics import NodeStatistics
@@ -54,6 +55,11 @@ def fit_grid(model: GridModel, statistics: NodeStatistics, error_per_kilobyte: f
     keep = worth_keeping(statistics.squares, _BITS_OF_NODE, error_per_bit)
     if not bool(keep.any()):
         raise UnsupportedSceneError("Nothing can be seen in the field from where its cameras are.")
+    if int(keep.sum()) > MAX_HELD:
+        raise UnsupportedSceneError(
+            f"{int(keep.sum())} nodes of the field would be worth their bits, of {MAX_HELD} that a file can "
+            "hold: use a larger error_per_kilobyte."
+        )
     kept = restricted(model, keep)
     order = model.index.row[kept.index.held].long()
     by_density = statistics.density[order, None]

@@ -14,6 +14,9 @@ from scene_codec.radiance.ray_supply import CameraSet, PictureRays, made_cameras
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.voxel_fields.voxel_checkpoint import VoxelCheckpoint
 
+_MADE_SIDE = 160
+"""Pixels along a side of made pictures: the method vqrf looks at all of them."""
+
 
 @dataclass(frozen=True, eq=False)
 class SceneSetup:
@@ -35,7 +38,8 @@ def set_up_scene(
     images = load_posed_images(Path(settings.images), "train") if settings.images else None
     domain = scene_domain(checkpoint.domain, images, settings)
     if images is None:
-        return SceneSetup(domain, None, CameraSet(made_cameras(domain)))
+        made = [camera.resized(_MADE_SIDE, _MADE_SIDE) for camera in made_cameras(domain)]
+        return SceneSetup(domain, None, CameraSet(made))
     pictures = PictureRays(images, domain, progress)
     return SceneSetup(domain, pictures, pictures.cameras)
 

@@ -15,6 +15,7 @@ MAX_NODES = 1 << 27
 MAX_SIDE = 1 << 11
 MAX_FEATURES = 256
 MAX_VALUES = 1 << 28
+MAX_HELD = 1 << 23
 MAX_LAYERS = 16
 MAX_WIDTH = 1024
 MAX_OCTAVES = 16
@@ -143,6 +144,8 @@ def _fault_of_grid(header: FieldHeader) -> str | None:
         return f"{header.nodes} of {math.prod(shape)} nodes"
     if not 0 <= header.coordinates <= MAX_FEATURES:
         return f"{header.coordinates} coordinates of features"
+    if header.method == "rate" and header.nodes > MAX_HELD:
+        return f"{header.nodes} held nodes"
     if header.nodes * max(header.coordinates, header.shader.features) > MAX_VALUES:
         return f"features of {header.nodes} nodes"
     return None
@@ -150,7 +153,8 @@ def _fault_of_grid(header: FieldHeader) -> str | None:
 
 def _fault_of_planes(header: FieldHeader) -> str | None:
     """Return what is impossible in codes, planes and lines."""
-    if (header.method == "vqrf") != (2 <= header.codes <= MAX_CODES):
+    fewest, most = (2, MAX_CODES) if header.method == "vqrf" else (0, 0)
+    if not fewest <= header.codes <= most:
         return f"{header.codes} codes"
     planes = header.planes
     if planes is None:
