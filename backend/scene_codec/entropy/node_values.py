@@ -21,7 +21,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from scene_codec.entropy.byte_fields import ByteReader, signed_varint, varint
 from scene_codec.entropy.context_tables import LARGEST_COUNTED, ContextTables, read_context_tables
@@ -276,6 +275,8 @@ def _fitted_spread(wanted: _Ints, columns: tuple[_Ints, ...]) -> _Ints:
     """Return b0 to b3 in 32nds: relative errors count, so that small spreads are as good as large ones."""
     if not len(wanted):
         return np.zeros(4, np.int64)
+    from scipy.optimize import nnls  # takes long to load, and decoding does without
+
     design = np.stack([np.ones(len(wanted)), *columns], axis=1).astype(np.float64)
     target = wanted.astype(np.float64)
     found = np.array([target.mean(), 0.0, 0.0, 0.0])
