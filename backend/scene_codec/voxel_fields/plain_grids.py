@@ -1,7 +1,7 @@
 """Fields of all families as grids of one kind: nodes on the faces of the box, steps in the field's units.
 
-What is coded and fine-tuned is of this kind. Grids whose nodes are the centres of cells keep their nodes; the
-box becomes smaller by half a cell on every side. Planes and lines are sampled at the nodes that they have.
+What is coded and fine-tuned is of this kind. Grids whose nodes are the centres of cells keep their nodes, and
+get a layer of empty ones around them. Planes and lines are sampled at the nodes that they have.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from scene_codec.progress import Progress
@@ -28,16 +29,23 @@ def plain_grid(model: VoxelModel, progress: Progress | None = None) -> GridModel
     if isinstance(model, FactoredModel):
         return _sampled(model, progress or Progress())
     assert isinstance(model, GridModel)
-    lattice = model.index.lattice
+    lattice, row = model.index.lattice, model.index.row
     if lattice.centred:
-        half = [0.5 * side for side in lattice.voxel]
-        low = tuple(corner + part for corner, part in zip(lattice.low, half, strict=True))
-        high = tuple(corner - part for corner, part in zip(lattice.high, half, strict=True))
-        lattice = NodeLattice(lattice.shape, (low[0], low[1], low[2]), (high[0], high[1], high[2]))
+        row = F.pad(row.view(lattice.shape), (1, 1, 1, 1, 1, 1), value=-1).reshape(-1)
+        lattice = _with_margin(lattice)
     size = model.step.size * (min(lattice.voxel) if model.step.in_voxels else 1.0)
     size = min(size, _LONGEST_STEP * _middle(lattice))
-    index = NodeIndex(lattice, model.index.row)
+    index = NodeIndex(lattice, row)
     return dataclasses.replace(model, index=index, step=GridStep(size))
+
+
+def _with_margin(lattice: NodeLattice) -> NodeLattice:
+    """Return a lattice with one more layer of nodes on each side, the outermost on the faces of its box."""
+    x, y, z = (count + 2 for count in lattice.shape)
+    half = [0.5 * side for side in lattice.voxel]
+    low = [corner - part for corner, part in zip(lattice.low, half, strict=True)]
+    high = [corner + part for corner, part in zip(lattice.high, half, strict=True)]
+    return NodeLattice((x, y, z), (low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
 
 def _middle(lattice: NodeLattice) -> float:

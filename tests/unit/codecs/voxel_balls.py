@@ -86,6 +86,6 @@ def few_cameras(domain):
 
 def look_at_little(patch):
     """Let the codec look at the few rays that a field of a few hundred nodes needs, not at millions."""
-    patch.setattr(scene_setup, "made_cameras", few_cameras)
+    patch.setattr(scene_setup, "cameras_around", few_cameras)
     patch.setattr(encoder, "_CHECK_RAYS", CHECK_RAYS)
     patch.setattr(StatisticsPlan.__init__, "__defaults__", (2, 400))

@@ -9,6 +9,7 @@ from pathlib import Path
 from scene_codec.codecs.radiance_vqrf.config import RadianceVqrfSettings
 from scene_codec.errors import InvalidRequestError
 from scene_codec.progress import Progress
+from scene_codec.radiance.cameras import Camera
 from scene_codec.radiance.posed_images import PosedImageSet, load_posed_images
 from scene_codec.radiance.ray_supply import CameraSet, PictureRays, made_cameras
 from scene_codec.radiance.scene_domain import SceneDomain
@@ -38,10 +39,14 @@ def set_up_scene(
     images = load_posed_images(Path(settings.images), "train") if settings.images else None
     domain = scene_domain(checkpoint.domain, images, settings)
     if images is None:
-        made = [camera.resized(_MADE_SIDE, _MADE_SIDE) for camera in made_cameras(domain)]
-        return SceneSetup(domain, None, CameraSet(made))
+        return SceneSetup(domain, None, CameraSet(cameras_around(domain)))
     pictures = PictureRays(images, domain, progress)
     return SceneSetup(domain, pictures, pictures.cameras)
+
+
+def cameras_around(domain: SceneDomain) -> tuple[Camera, ...]:
+    """Return cameras from which a scene is usually seen, for when nobody knows the real ones."""
+    return tuple(camera.resized(_MADE_SIDE, _MADE_SIDE) for camera in made_cameras(domain))
 
 
 def scene_domain(
