@@ -59,7 +59,7 @@ def draw(ours: dict[str, list[Row]], published: dict[str, list[Row]]) -> bytes:
     from matplotlib.figure import Figure
 
     with rc_context(fname=None, rc={"font.family": "DejaVu Sans", "font.size": 9}):
-        figure = Figure(figsize=(4.2 * len(ours), 3.6), layout="constrained", dpi=110)
+        figure = Figure(figsize=(4.4 * len(ours), 4.0), layout="constrained", dpi=110)
         FigureCanvasAgg(figure)
         for axes, scene in zip(figure.subplots(1, len(ours), squeeze=False).flat, ours, strict=True):
             draw_scene(axes, scene, ours[scene], published.get(scene, []))
@@ -86,7 +86,7 @@ def draw_scene(axes: Axes, scene: str, ours: list[Row], published: list[Row]) ->
     axes.set_xscale("log")
     axes.set_title(scene, fontsize=9)
     axes.grid(visible=True, which="both", alpha=0.3, linewidth=0.6)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(0.0, -0.12), ncols=2, frameon=False)
 
 
 if __name__ == "__main__":
