@@ -111,7 +111,7 @@ def _blender_steps(python: Path, versions: list[str]) -> list[Outcome]:
                 Outcome(f"Blender {version} environment", False, time.monotonic() - started, str(problem))
             )
     if pythons:
-        command = [str(python), "-m", "pytest", "-q", "--durations=10", "tests/blender"]
+        command = [str(python), "-m", "pytest", "-q", "-n", "2", "--durations=10", "tests/blender"]
         outcomes.append(_run_step("tests in Blender", command, {blender.VARIABLE: ",".join(pythons)}))
     return outcomes
 
