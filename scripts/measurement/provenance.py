@@ -47,6 +47,8 @@ def _command(private_paths: tuple[Path, ...]) -> str:
     words = sys.argv[1:]
     for path in private_paths:
         words = [word.replace(str(path), path.name.upper()) for word in words]
+    # Programs and other paths of this machine, which no reader has where they are here.
+    words = [Path(word).name.upper() if Path(word).is_absolute() else word for word in words]
     return shlex.join([*start, *words])
 
 
