@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import torch
-from torch import Tensor
 
 from scene_codec.codecs.contract import CodedObject, CodedSet, ContentSize, EncodeItem, JobContext
 from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings
@@ -32,8 +30,8 @@ from scene_codec.codecs.nerf_pruned.syntax import (
     write_field,
 )
 from scene_codec.codecs.nerf_pruned.training import Lessons, Retraining
+from scene_codec.codecs.radiance_parts.field_jobs import encode_each, reached_quality, state_of_pictures
 from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer
-from scene_codec.errors import UnsupportedSceneError
 from scene_codec.networks.radiance_folding import folded
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.networks.radiance_neurons import keep_neurons, neuron_scores, strongest
@@ -43,13 +41,10 @@ from scene_codec.radiance.checkpoint_source import CheckpointFile
 from scene_codec.radiance.checkpoints import NerfPair, load_checkpoint
 from scene_codec.radiance.field import RadianceField
 from scene_codec.radiance.nerf_field import OccupiedNerfField
-from scene_codec.radiance.ray_supply import CameraSet
 from scene_codec.radiance.visibility import refined
-from scene_codec.reports import ObjectFailure
 from scene_codec.scaling.cache import result_key
 
 SET_UP_SHARE, TRAINED_SHARE = 0.08, 0.95
-_CHECK_RAYS = 20_000
 _SCORING_RAYS = 4096
 
 
@@ -60,24 +55,15 @@ def encode_fields(
 
     Raises `UnsupportedSceneError` with the reasons when nothing is left, `InvalidRequestError`, `Cancelled`.
     """
-    coded: list[CodedObject] = []
-    failures: list[ObjectFailure] = []
-    for index, item in enumerate(objects):
-        assert isinstance(item, CheckpointFile)
-        part = context.progress.part(index / len(objects), (index + 1) / len(objects), item.name)
-        try:
-            pair = load_checkpoint(item.paths)
-            folder = context.working_folder(_job_key(item, settings))
-            field = encode_field(pair, settings, context.device, part, folder)
-            parameters = pair.parameter_bytes // 4
-            size = ContentSize(pair.parameter_bytes, pair.source_bytes, parameters=parameters)
-            coded.append(CodedObject(item, write_field(field), size))
-        except UnsupportedSceneError as problem:
-            failures.append(ObjectFailure(name=item.name, reason=str(problem)))
-    if not coded:
-        reasons = "; ".join(f"{failure.name}: {failure.reason}" for failure in failures[:5])
-        raise UnsupportedSceneError(f"No radiance field could be encoded. {reasons}".rstrip())
-    return CodedSet(shared=(), objects=tuple(coded), failures=tuple(failures))
+
+    def encode(item: CheckpointFile, progress: Progress) -> CodedObject:
+        pair = load_checkpoint(item.paths)
+        folder = context.working_folder(_job_key(item, settings))
+        field = encode_field(pair, settings, context.device, progress, folder)
+        size = ContentSize(pair.parameter_bytes, pair.source_bytes, parameters=pair.parameter_bytes // 4)
+        return CodedObject(item, write_field(field), size)
+
+    return encode_each(objects, context, encode)
 
 
 def encode_field(
@@ -122,15 +108,8 @@ def _job_key(item: CheckpointFile, settings: NerfPrunedSettings) -> str:
     """Return the name of a job's working folder: the same files and settings find their checkpoint again."""
     contents = [path.read_bytes() for path in item.paths]
     if settings.images:
-        contents.append(_state_of(Path(settings.images)))
+        contents.append(state_of_pictures(Path(settings.images)))
     return result_key("nerf-pruned retraining 1", msgspec.json.encode(settings), contents)
-
-
-def _state_of(pictures: Path) -> bytes:
-    """Return what tells whether a data set has changed: names, sizes and times of its files."""
-    files = sorted(pictures.rglob("*") if pictures.is_dir() else pictures.parent.rglob("*"))
-    states = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()]
-    return repr(states).encode()
 
 
 def _with_fewer_neurons(
@@ -165,29 +144,5 @@ def _header(
 def _measured(coded: CodedField, before: RadianceField, scene: SceneSetup, progress: Progress) -> CodedField:
     """Return a coded field that says how well it shows what the networks showed, and what pictures show."""
     after = field_of(coded, before.device)
-    generator = torch.Generator().manual_seed(1)
-    pixel = torch.randint(scene.cameras.pixels, (_CHECK_RAYS,), generator=generator)
-    seen = _colours(after, scene.cameras, pixel, progress.part(0.0, 0.5, "measuring"))
-    shown = _colours(before, scene.cameras, pixel, progress.part(0.5, 1.0, "measuring"))
-    to_pictures = -1
-    if scene.pictures is not None:
-        to_pictures = _hundredths(seen, scene.pictures.at(pixel)[1])
-    header = msgspec.structs.replace(coded.header, hundredths=(_hundredths(seen, shown), to_pictures))
-    return dataclasses.replace(coded, header=header)
-
-
-def _colours(field: RadianceField, cameras: CameraSet, pixel: Tensor, progress: Progress) -> Tensor:
-    """Return what a field shows at pixels (n,), on the CPU."""
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(pixel), field.rays_at_once):
-            progress.update(start / len(pixel))
-            rays = cameras.rays(pixel[start : start + field.rays_at_once]).to(field.device)
-            parts.append(field.render(rays).colour.cpu())
-    return torch.cat(parts)
-
-
-def _hundredths(seen: Tensor, wanted: Tensor) -> int:
-    """Return the PSNR between colours (n, 3) in hundredths of a decibel."""
-    error = float((seen - wanted).square().mean())
-    return max(0, round(-1000.0 * math.log10(max(error, 1e-20))))
+    reached = reached_quality(after, before, scene.cameras, scene.pictures, progress)
+    return dataclasses.replace(coded, header=msgspec.structs.replace(coded.header, hundredths=reached))

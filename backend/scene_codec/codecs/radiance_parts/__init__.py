@@ -1,1 +1,1 @@
-"""What the codecs of radiance fields share: weights of networks as integers and as bytes."""
+"""What the codecs of radiance fields share: one field after the other, weights as integers and as bytes."""
