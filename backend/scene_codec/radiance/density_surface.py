@@ -117,13 +117,14 @@ def density_mesh(
     coordinates, straight edges between them included, up to the depth `FARTHEST`.
 
     resolution : cells along the longest side of the box
-    threshold : density of the surface; by default `surface_density`
+    threshold : density of the surface; by default `surface_density`, or half of the largest density that a
+        coarse look finds where that is less, as in fields on coarse grids
     low, high : corners of the box in the field's space; by default a box around all that a coarse look at
         the field finds
 
     Raises `UnsupportedSceneError` when there is no surface, `InvalidRequestError`, `Cancelled`.
     """
-    surface = surface_density(field.domain) if threshold is None else threshold
+    surface = _usual_surface(field, low, high) if threshold is None else threshold
     if not 0.0 < surface < float("inf"):
         raise InvalidRequestError(f"The density of the surface must be a positive number, not {surface}.")
     progress = progress or Progress()
@@ -138,6 +139,16 @@ def density_mesh(
         )
     progress.update(1.0)
     return _in_world(mesh, field.domain)
+
+
+def _usual_surface(field: RadianceField, low: Corner | None, high: Corner | None) -> float:
+    """Return the density at which a field has its surface when nobody says it."""
+    usual = surface_density(field.domain)
+    points = _points(_LOOK_RESOLUTION // 2, *_box(field, low, high))
+    largest = max(
+        (float(_planes(field, points, at, at + 1).max()) for at in range(len(points[0]))), default=0.0
+    )
+    return min(usual, 0.5 * largest) if largest > 0.0 else usual
 
 
 def _box(field: RadianceField, low: Corner | None, high: Corner | None) -> tuple[Corner, Corner]:

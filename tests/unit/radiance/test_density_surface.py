@@ -86,6 +86,15 @@ def test_the_usual_surface_of_the_usual_scene_is_that_of_the_original_code():
     assert surface_density(NDC) == 100.0
 
 
+def test_a_field_that_is_nowhere_so_dense_has_its_surface_at_half_of_its_density():
+    thin = BallField(surface=5.0)
+    largest = float(density_grid(thin, 48).values.max())
+    assert largest < 50.0
+    mesh, wanted = density_mesh(thin, 24), density_mesh(thin, 24, 0.5 * largest)
+    checked(mesh)
+    assert len(mesh.faces) == pytest.approx(len(wanted.faces), rel=0.05)
+
+
 def test_a_field_without_surface_is_refused_with_what_to_do():
     with pytest.raises(UnsupportedSceneError, match="lower"):
         density_mesh(BallField(surface=1.0), 16, 1e6)
