@@ -8,6 +8,7 @@ several sides.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -52,25 +53,27 @@ class Turn:
         return total
 
 
-def coding_turns(held: NDArray[np.bool_]) -> list[Turn]:
-    """Return the turns in which the held nodes of a grid (x, y, z) are coded, those without nodes left out.
+def coding_turns(held: NDArray[np.bool_]) -> Iterator[Turn]:
+    """Make the turns in which the held nodes of a grid (x, y, z) are coded, those without nodes left out.
 
-    Allocates in proportion to the grid.
+    Allocates in proportion to the grid; a turn is made when the one before has been used.
     """
     places = np.argwhere(held)
     row = np.full(held.shape, -1, np.int32)
     row[held] = np.arange(len(places), dtype=np.int32)
     top = 2 * _STRIDES[0]
-    turns = [_turn(np.flatnonzero((places % top == 0).all(axis=1)), places, row, 0, 0, ())]
+    first = np.flatnonzero((places % top == 0).all(axis=1))
+    if len(first):
+        yield _turn(first, places, row, 0, 0, ())
     for stride in _STRIDES:
         on_lattice = (places % stride == 0).all(axis=1)
         code = ((places // stride) & 1) @ np.array([4, 2, 1])
         earlier: tuple[int, ...] = (0,)
         for parity in _PARITIES:
             chosen = np.flatnonzero(on_lattice & (code == parity))
-            turns.append(_turn(chosen, places, row, stride, parity, earlier))
+            if len(chosen):
+                yield _turn(chosen, places, row, stride, parity, earlier)
             earlier += (parity,)
-    return [turn for turn in turns if len(turn.rows)]
 
 
 def _turn(

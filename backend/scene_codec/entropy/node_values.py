@@ -16,7 +16,7 @@ Where a node knows no neighbour, mean and what they were off by are zero, with w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +97,7 @@ def encode_node_values(values: NDArray[np.int32], held: NDArray[np.bool_]) -> by
     channels = values.shape[1]
     if not values.size:
         return b""
-    turns = coding_turns(held)
+    turns = list(coding_turns(held))
     full = np.concatenate([values, np.zeros((1, channels), np.int32)]).astype(np.int64)
     weights = _fitted(turns, full)
     pieces: list[tuple[_Ints, _Ints]] = []
@@ -157,7 +157,7 @@ def predictions(
     expected, spread = (np.zeros(values.shape, np.float32) for _ in range(2))
     if not values.size:
         return expected, spread
-    turns = coding_turns(held)
+    turns = list(coding_turns(held))
     full = np.concatenate([values, np.zeros((1, values.shape[1]), np.int32)]).astype(np.int64)
 
     def note(rows: _Ints, channel: int, own: _Ints, off: _Ints) -> None:
@@ -169,7 +169,7 @@ def predictions(
 
 
 def _walk(
-    turns: list[Turn], weights: _Weights, values: _Ints, take: _Take, note: _Note | None = None
+    turns: Iterable[Turn], weights: _Weights, values: _Ints, take: _Take, note: _Note | None = None
 ) -> None:
     """Go through the nodes in coding order; encoder and decoder are what `take` does with a piece.
 

@@ -60,7 +60,10 @@ class NearestMask:
 
     def near(self, positions: Tensor, reach: float) -> Tensor:
         """Return whether there may be something within a distance along each axis, (n,) bool."""
-        nodes = [math.ceil(reach * abs(scale) + 0.5) for scale in self.scale]
+        nodes = [
+            min(math.ceil(reach * abs(scale) + 0.5), count)
+            for scale, count in zip(self.scale, self.held.shape, strict=True)
+        ]
         widened = self._widened.get(tuple(nodes))
         if widened is None:
             widened = replace(self, held=dilated(self.held, nodes))

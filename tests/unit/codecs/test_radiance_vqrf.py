@@ -25,7 +25,11 @@ from scene_codec.radiance.radiance_object import RadianceObject
 from scene_codec.radiance.ray_supply import CameraSet, PictureRays
 from scene_codec.voxel_fields.dvgo_writer import write_dvgo_checkpoint
 from scene_codec.voxel_fields.field_files import load_voxel_field
+from scene_codec.voxel_fields.grid_model import GridModel, GridStep
+from scene_codec.voxel_fields.node_lattice import NodeIndex, NodeLattice
+from scene_codec.voxel_fields.shading import PlainShader
 from scene_codec.voxel_fields.voxel_field import VoxelField
+from scene_codec.voxel_fields.voxel_model import DensityRule, Limits
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "voxel_fields"))
 import voxel_files
@@ -239,3 +243,25 @@ def test_a_field_that_shows_nothing_is_refused(tmp_path, preset):
     write_dvgo_checkpoint(tmp_path / "clear.tar", clear, DOMAIN, 1)
     with pytest.raises(UnsupportedSceneError, match="see"):
         sections_of(tmp_path / "clear.tar", settings_of(preset))
+
+
+def test_what_no_file_can_hold_is_named_before_the_work_and_the_others_are_coded(plain, tmp_path):
+    long = NodeLattice((2050, 2, 2), (-10.25, -0.01, -0.01), (10.25, 0.01, 0.01))
+    index = NodeIndex.of_mask(long, torch.ones(long.nodes, dtype=torch.bool))
+    values = torch.full((long.nodes, 1), 5.0), torch.zeros(long.nodes, 3)
+    rule = DensityRule(softplus=True, shift=-1.0)
+    model = GridModel(index, *values, PlainShader(), rule, GridStep(0.005), Limits(alpha=1e-4))
+    write_dvgo_checkpoint(tmp_path / "long.tar", model, DOMAIN, 1)
+    report, _, _ = encoded([tmp_path / "long.tar", plain], tmp_path / "both.nscene", "fast")
+    assert [failure.name for failure in report.failures] == ["long"]
+    assert "(2050, 2, 2) nodes" in report.failures[0].reason
+    assert len(report.objects) == 1
+
+
+def test_values_that_no_step_can_count_are_refused(tmp_path):
+    model = ball()
+    wild = dataclasses.replace(model, features=model.features * 1e18)
+    path = tmp_path / "wild.tar"
+    write_dvgo_checkpoint(path, wild, DOMAIN, 1)
+    with pytest.raises(UnsupportedSceneError, match="too large"):
+        sections_of(path, settings_of("fast"))

@@ -174,7 +174,7 @@ def test_neighbours_are_those_of_a_slow_loop(shape):
     numbers = turn_numbers(shape)
     row = np.full(shape, -1)
     row[held] = np.arange(held.sum())
-    turns = coding_turns(held)
+    turns = list(coding_turns(held))
     assert [len(turn.rows) for turn in turns] == list(np.unique(numbers[held], return_counts=True)[1])
     values = np.random.default_rng(2).integers(-99, 99, (int(held.sum()) + 1, 2))
     values[-1] = 0

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from scene_codec.codecs.radiance_vqrf.stored_field import LENS, RULES, SPACE, FieldHeader, StoredShader
+from scene_codec.codecs.radiance_vqrf.stored_field import (
+    LENS,
+    RULES,
+    SPACE,
+    FieldHeader,
+    StoredShader,
+    impossibility,
+)
+from scene_codec.errors import UnsupportedSceneError
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.voxel_fields.grid_model import GridModel, GridStep
 from scene_codec.voxel_fields.node_lattice import NodeLattice
@@ -53,6 +61,13 @@ def grid_header(
         coordinates=coordinates,
         source_parameters=checkpoint.parameter_bytes // 4,
     )
+
+
+def check_storable(header: FieldHeader) -> None:
+    """Raise `UnsupportedSceneError` for a field of which a file cannot tell, before it is made small."""
+    fault = impossibility(header)
+    if fault:
+        raise UnsupportedSceneError(f"No file can hold a voxel field with {fault}.")
 
 
 def shader_of(stored: StoredShader, layers: tuple[LinearLayer, ...]) -> Shader:

@@ -20,6 +20,10 @@ from scene_codec.voxel_fields.grid_model import GridModel
 from scene_codec.voxel_fields.node_statistics import NodeStatistics
 
 BITS_PER_KILOBYTE = 8000.0
+_LEAST_STEP, _LARGEST_STEP = 1e-6, 1e5
+_MOST_STEPS = 1 << 20
+"""Of a value from zero, with room for fine-tuning below what can be coded."""
+
 _BITS_OF_NODE = 15.0
 """About what a node costs at the error that the default setting allows."""
 
@@ -65,15 +69,16 @@ def fit_grid(model: GridModel, statistics: NodeStatistics, error_per_kilobyte: f
     by_density = statistics.density[order, None]
     by_features = statistics.features[order].mean(dim=1, keepdim=True)
     change = feature_transform(kept.features, by_features.squeeze(1), statistics.coupling)
-    feature_step = _step(change.sensitivity, error_per_bit)
-    density_step = _step(float(by_density.mean()), error_per_bit)
+    coordinates = kept.features @ change.forward
+    feature_step = _step(change.sensitivity, error_per_bit, coordinates)
+    density_step = _step(float(by_density.mean()), error_per_bit, kept.raw_density)
     feature_map = change.backward.half().float()
     relative = by_features / by_features.mean().clamp_min(1e-30)
     return FittedGrid(
         model=kept,
         densities=kept.raw_density / density_step,
         density_step=density_step,
-        features=kept.features @ change.forward / feature_step,
+        features=coordinates / feature_step,
         feature_step=feature_step,
         feature_map=feature_map,
         density_weights=by_density * density_step**2,
@@ -81,7 +86,10 @@ def fit_grid(model: GridModel, statistics: NodeStatistics, error_per_kilobyte: f
     )
 
 
-def _step(sensitivity: float, error_per_bit: float) -> float:
-    """Return a step as float32 holds it."""
+def _step(sensitivity: float, error_per_bit: float, values: Tensor) -> float:
+    """Return a step as float32 holds it, of which the largest value has no more than a file can count."""
     exact = math.sqrt(6.0 * error_per_bit / (math.log(2.0) * max(sensitivity, 1e-30)))
-    return float(torch.tensor(min(max(exact, 1e-6), 1e5), dtype=torch.float32))
+    least = max(_LEAST_STEP, float(values.abs().max()) / _MOST_STEPS)
+    if not least < _LARGEST_STEP:
+        raise UnsupportedSceneError("The values of the field are too large, or no numbers.")
+    return float(torch.tensor(min(max(exact, least), _LARGEST_STEP), dtype=torch.float32))

@@ -11,6 +11,7 @@ import torch
 from scene_codec.bitstream import Section
 from scene_codec.codecs.radiance_vqrf.config import RadianceVqrfSettings
 from scene_codec.codecs.radiance_vqrf.field_parts import (
+    check_storable,
     grid_header,
     lattice_of,
     limits_of,
@@ -21,7 +22,7 @@ from scene_codec.codecs.radiance_vqrf.field_parts import (
     stored_shader,
 )
 from scene_codec.codecs.radiance_vqrf.paper_grid import PaperFrame, PaperGrid, model_of
-from scene_codec.codecs.radiance_vqrf.paper_method import compress_as_published
+from scene_codec.codecs.radiance_vqrf.paper_method import check_planes, compress_as_published
 from scene_codec.codecs.radiance_vqrf.paper_plane_syntax import read_planes, write_planes
 from scene_codec.codecs.radiance_vqrf.paper_planes import model_of_planes
 from scene_codec.codecs.radiance_vqrf.paper_syntax import read_paper, write_paper
@@ -52,6 +53,12 @@ def encode_as_published(
     model: VoxelModel = before.model
     if isinstance(model, GridModel):
         model = plain_grid(model)
+        draft = grid_header(checkpoint, model, scene.domain, 0, model.features.shape[1])
+    else:
+        assert isinstance(model, FactoredModel)
+        check_planes(model)
+        draft = _plane_header(checkpoint, model, scene.domain)
+    check_storable(msgspec.structs.replace(draft, method="vqrf", codes=settings.codes))
     lessons = supervision_of(scene.pictures, before, scene.cameras)
     found = compress_as_published(model, scene.domain, lessons, settings, progress, folder)
     if isinstance(found, PaperGrid):
@@ -60,8 +67,7 @@ def encode_as_published(
         sections = write_paper(found)
         codes = len(found.codebook)
     else:
-        assert isinstance(model, FactoredModel)
-        header = _plane_header(checkpoint, model, scene.domain)
+        header = draft
         sections = write_planes(found)
         codes = len(found.density[0].codebook)
     marked = msgspec.structs.replace(header, method="vqrf", codes=codes)

@@ -97,11 +97,7 @@ def compress_as_published(
     learning = progress.part(LOOKED_SHARE, LEARNED_SHARE, "learning a codebook")
     tuning = progress.part(LEARNED_SHARE, 1.0, "fine-tuning")
     if isinstance(model, FactoredModel):
-        if not model.density_factors.planes:
-            raise UnsupportedSceneError(
-                "A TensoRF of the kind CP has lines alone, and the method vqrf replaces vectors of nodes or "
-                "texels by codes: there are none. Use the method rate."
-            )
+        check_planes(model)
         surfaces = look_at_planes(model, domain, supply.cameras, looking)
         quantised = quantised_planes(model, surfaces, settings, learning)
         plan = finetuning_plan(surfaces.pixels, settings, folder)
@@ -120,6 +116,15 @@ def compress_as_published(
     coded = vector_quantised(left, found["codebook"].to(model.raw_density.device))
     plan = finetuning_plan(seen.pixels, settings, folder)
     return rounded(fine_tuned(coded, (supply, domain), plan, tuning))
+
+
+def check_planes(model: FactoredModel) -> None:
+    """Raise `UnsupportedSceneError` for a field of lines alone."""
+    if not model.density_factors.planes:
+        raise UnsupportedSceneError(
+            "A TensoRF of the kind CP has lines alone, and the method vqrf replaces vectors of nodes or "
+            "texels by codes: there are none. Use the method rate."
+        )
 
 
 def finetuning_plan(

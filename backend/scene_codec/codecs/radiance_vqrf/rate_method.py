@@ -10,7 +10,7 @@ from torch import Tensor
 from scene_codec.bitstream import Section
 from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer
 from scene_codec.codecs.radiance_vqrf.config import RadianceVqrfSettings
-from scene_codec.codecs.radiance_vqrf.field_parts import grid_header
+from scene_codec.codecs.radiance_vqrf.field_parts import check_storable, grid_header
 from scene_codec.codecs.radiance_vqrf.fine_tuning import FineTuning
 from scene_codec.codecs.radiance_vqrf.grid_fitting import BITS_PER_KILOBYTE, FittedGrid, fit_grid
 from scene_codec.codecs.radiance_vqrf.grid_pruning import rebased
@@ -47,6 +47,7 @@ def encode_to_rate(
     """
     watching = progress.part(0.0, _WATCHED_SHARE, "looking at the nodes")
     model = rebased(plain_grid(before.model, watching))
+    check_storable(grid_header(checkpoint, model, scene.domain, 0, model.features.shape[1]))
     generator = torch.Generator().manual_seed(settings.seed)
     seen = node_statistics(model, scene.domain, scene.cameras.draw, StatisticsPlan(), generator, watching)
     fitted = fit_grid(model, seen, settings.error_per_kilobyte)

@@ -16,6 +16,8 @@ MAX_SIDE = 1 << 11
 MAX_FEATURES = 256
 MAX_VALUES = 1 << 28
 MAX_HELD = 1 << 23
+MAX_DISTANCE = 1e6
+MAX_LENS = 1e3
 MAX_LAYERS = 16
 MAX_WIDTH = 1024
 MAX_OCTAVES = 16
@@ -124,15 +126,20 @@ def read_header(data: bytes) -> FieldHeader:
         header = msgspec.msgpack.decode(data, type=FieldHeader)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"The description of a voxel field cannot be read: {error}.") from error
-    fault = (
+    fault = impossibility(header)
+    if fault:
+        raise CorruptFileError(f"The description of a voxel field is impossible: {fault}.")
+    return header
+
+
+def impossibility(header: FieldHeader) -> str | None:
+    """Return what no file may say of a field, before anything of its sizes is allocated."""
+    return (
         _fault_of_grid(header)
         or _fault_of_shader(header.shader)
         or _fault_of_numbers(header)
         or _fault_of_planes(header)
     )
-    if fault:
-        raise CorruptFileError(f"The description of a voxel field is impossible: {fault}.")
-    return header
 
 
 def _fault_of_grid(header: FieldHeader) -> str | None:
@@ -144,7 +151,7 @@ def _fault_of_grid(header: FieldHeader) -> str | None:
         return f"{header.nodes} of {math.prod(shape)} nodes"
     if not 0 <= header.coordinates <= MAX_FEATURES:
         return f"{header.coordinates} coordinates of features"
-    if header.method == "rate" and header.nodes > MAX_HELD:
+    if header.nodes > MAX_HELD:
         return f"{header.nodes} held nodes"
     if header.nodes * max(header.coordinates, header.shader.features) > MAX_VALUES:
         return f"features of {header.nodes} nodes"
@@ -198,8 +205,13 @@ def _fault_of_numbers(header: FieldHeader) -> str | None:
         return "a number is not finite"
     if not 0.0 <= near < far or not all(a < b for a, b in zip(corners[:3], corners[3:], strict=True)):
         return "its space is empty"
-    if min(lens) <= 0.0 or scale <= 0.0 or min(alpha, weight, dark) < 0.0 or abs(shift) > 1e6:
+    if max(map(abs, (near, far, *corners))) > MAX_DISTANCE or not all(
+        1.0 / MAX_LENS <= own <= MAX_LENS for own in lens
+    ):
+        return "a place or a lens beyond all scenes"
+    if scale <= 0.0 or min(alpha, weight, dark) < 0.0 or abs(shift) > 1e6:
         return "a rule of its density or its lens"
-    side = max(b - a for a, b in zip(corners[:3], corners[3:], strict=True))
-    # A ray through the box has a bounded number of samples: rendering must end.
-    return None if size >= side / (16 * MAX_SIDE) else f"steps of {size:g}"
+    sides = [b - a for a, b in zip(corners[:3], corners[3:], strict=True)]
+    # A ray through the box has a bounded number of samples, and a sample a bounded reach: rendering must end.
+    fits = max(sides) / (16 * MAX_SIDE) <= size <= math.hypot(*sides)
+    return None if fits else f"steps of {size:g}"
