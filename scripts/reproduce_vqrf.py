@@ -64,7 +64,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--fields", type=Path, default=CHECKOUT / "output" / "fields")
     parser.add_argument("--scenes", nargs="+", choices=SCENES, default=list(SCENES))
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--size", type=int, default=200, help="width of all pictures")
+    parser.add_argument("--size", type=int, help="width of all pictures; as they are by default")
     parser.add_argument("--steps", type=int, default=1000, help="of fine-tuning, published 9999")
     parser.add_argument("--rays", type=int, default=4096, help="of each step, published 8192")
     parser.add_argument("--codebook-steps", type=int, default=200, help="published 1000")
@@ -113,8 +113,9 @@ def points(part: str, options: argparse.Namespace) -> dict[str, RadianceVqrfSett
 def notes(options: argparse.Namespace) -> list[str]:
     """Return what readers of a table should know."""
     views, steps, rays = vqrf_runs.VIEWS, options.steps, options.rays
+    width = f"{options.size} pixels wide" if options.size else "in the size in which the field was trained"
     return [
-        f"Pictures are {options.size} pixels wide, and {views} test views of each scene are compared.",
+        f"{views} test views of each scene are compared, {width}.",
         f"Both methods are fine-tuned for {steps} steps of {rays} rays (published: 9999 of 8192), and "
         f"codebooks are learned in {options.codebook_steps} steps (published: 1000), on a processor.",
         "Sizes are those of whole files; the stages before the last are counted part by part.",

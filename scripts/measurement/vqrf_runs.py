@@ -50,13 +50,13 @@ VIEWS = 5
 class VoxelScene:
     """A trained field and its pictures.
 
-    size : width of all pictures
+    size : width of all pictures, None as they are
     """
 
     name: str
     field: Path
     pictures: Path
-    size: int
+    size: int | None
 
     def test_views(self) -> Sequence[PosedImage]:
         """Return the views that are compared."""
@@ -71,7 +71,9 @@ class VoxelScene:
         pictures = PictureRays(images, domain)
         return checkpoint, SceneSetup(domain, pictures, pictures.cameras)
 
-    def _size(self, split: Literal["train", "test"]) -> tuple[int, int]:
+    def _size(self, split: Literal["train", "test"]) -> tuple[int, int] | None:
+        if self.size is None:
+            return None
         camera = load_posed_images(self.pictures, split).images[0].camera
         return self.size, round(self.size * camera.height / camera.width)
 
