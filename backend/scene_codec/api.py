@@ -354,6 +354,7 @@ def _report(
     """Return what was written, with the bytes that each object really takes."""
     with open_scene_file(path) as scene:
         bytes_of = dict(zip(scene.names, account_bytes(scene).object_bytes, strict=True))
+        details = {entry.name: _details(scene, run.codec, entry) for entry in scene.objects}
         file_bytes = scene.file_bytes
     return EncodeReport(
         path=str(path),
@@ -364,7 +365,12 @@ def _report(
         device=str(run.context.device) if run.codec.uses_torch else "cpu",
         seconds=time.monotonic() - run.started,
         objects=tuple(
-            EncodedObject(name=record.name, bytes=bytes_of[record.name], **asdict(sizes[record.name]))
+            EncodedObject(
+                name=record.name,
+                bytes=bytes_of[record.name],
+                details=details[record.name],
+                **asdict(sizes[record.name]),
+            )
             for record in records
         ),
         failures=tuple(failures),

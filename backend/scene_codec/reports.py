@@ -10,6 +10,10 @@ Content = Literal["mesh", "volume", "radiance"]
 """What a file holds, all its objects alike."""
 
 
+Details = dict[str, tuple[dict[str, Any], ...]]
+"""What a codec says of an object's parts: by sort of part, a record of words and numbers for each."""
+
+
 class ObjectFailure(msgspec.Struct, frozen=True, kw_only=True):
     """An input that could not be used, with the reason in words."""
 
@@ -27,6 +31,7 @@ class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
     binary_bytes : uncompressed: 12 bytes a vertex and 12 a face of a mesh, all values of a volume, 4 bytes a
         parameter
     source_bytes : size of the input file, 0 when it did not come from a file
+    details : what the codec says of the object's parts, as in `ObjectSummary`
     """
 
     name: str
@@ -38,6 +43,7 @@ class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
     grids: int = 0
     voxels: int = 0
     parameters: int = 0
+    details: Details = {}
 
 
 class EncodeReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,10 +61,6 @@ class EncodeReport(msgspec.Struct, frozen=True, kw_only=True):
     objects: tuple[EncodedObject, ...]
     failures: tuple[ObjectFailure, ...]
     changed: dict[str, Any] = {}
-
-
-Details = dict[str, tuple[dict[str, Any], ...]]
-"""What a codec says of an object's parts: by sort of part, a record of words and numbers for each."""
 
 
 class SectionSummary(msgspec.Struct, frozen=True, kw_only=True):

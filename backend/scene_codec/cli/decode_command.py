@@ -15,6 +15,7 @@ from scene_codec.cli.density_files import DEFAULT_FORMAT, write_density
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.interrupt import cancel_on_interrupt
 from scene_codec.cli.terminal import (
+    counted,
     messages,
     print_failures,
     print_json,
@@ -109,7 +110,7 @@ def decode(arguments: list[str]) -> int:
                 else:
                     written.append(_write(item, path, overwrite=options.overwrite))
         except Cancelled as stop:
-            done = f"{len(written)} of {len(files)} objects"
+            done = f"{len(written)} of {counted(len(files), 'object')}"
             raise Cancelled(f"Stopped after {done}; those written to '{folder}' are whole.") from stop
     if failures and not written:
         raise CorruptFileError(f"Object {failures[0].name!r} cannot be decoded. {failures[0].reason}")

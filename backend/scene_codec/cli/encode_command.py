@@ -19,6 +19,7 @@ from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.input_patterns import expand_patterns
 from scene_codec.cli.interrupt import cancel_on_interrupt
 from scene_codec.cli.terminal import (
+    counted,
     duration,
     print_failures,
     print_json,
@@ -40,7 +41,7 @@ from scene_codec.volumes.volume_files import volume_suffix
 
 ROWS_SHOWN = 60
 MESH_COLUMNS = ("object", "vertices", "faces", "as plain binary", "own bytes")
-FIELD_COLUMNS = ("object", "parameters", "", "as plain binary", "own bytes")
+FIELD_COLUMNS = ("object", "parameters", "PSNR", "as plain binary", "own bytes")
 VOLUME_COLUMNS = ("object", "grids", "voxels", "as plain binary", "own bytes")
 
 ENCODE_HELP = """Turn meshes, volumes or trained radiance fields into one small .nscene file.
@@ -209,7 +210,7 @@ def _show_encoded(report: EncodeReport) -> None:
     print_table(shown(report.path), columns, rows, ("whole file", "", "", *whole))
     against = f", {ratio(source, report.file_bytes)} smaller than the source files ({size(source)})"
     results().print(
-        f"{len(report.objects):,} objects in {size(report.file_bytes)}{against if source else ''}. "
+        f"{counted(len(report.objects), 'object')} in {size(report.file_bytes)}{against if source else ''}. "
         f"{report.codec}, {_in_force(report)}, {report.device}, {duration(report.seconds)}."
     )
 
@@ -237,7 +238,7 @@ def _show_added(report: EncodeReport) -> None:
         ("all added", "", "", "", size(own)),
     )
     results().print(
-        f"{len(report.objects):,} objects added; the file now has {size(report.file_bytes)}. "
+        f"{counted(len(report.objects), 'object')} added; the file now has {size(report.file_bytes)}. "
         f"{_in_force(report)}, {report.device}, {duration(report.seconds)}."
     )
 
@@ -252,10 +253,19 @@ def _object_columns(report: EncodeReport) -> tuple[str, ...]:
 def _counts(item: EncodedObject) -> tuple[str, str]:
     """Return how large an object was before."""
     if item.parameters:
-        return f"{item.parameters:,}", ""
+        return f"{item.parameters:,}", _reached(item)
     if item.grids:
         return f"{item.grids:,}", f"{item.voxels:,}"
     return f"{item.vertices:,}", f"{item.faces:,}"
+
+
+def _reached(item: EncodedObject) -> str:
+    """Return how closely a radiance field shows its pictures, or else what it showed before."""
+    facts = {name: value for part in item.details.values() for fact in part for name, value in fact.items()}
+    for name, what in (("psnr_to_training_pictures", "pictures"), ("psnr_to_field", "field before")):
+        if facts.get(name) is not None:
+            return f"{facts[name]:.2f} dB to the {what}"
+    return "-"
 
 
 def _object_rows(report: EncodeReport) -> list[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.interrupt import cancel_on_interrupt
 from scene_codec.cli.picture_size import picture_size
 from scene_codec.cli.terminal import (
+    counted,
     duration,
     json_document,
     messages,
@@ -133,10 +134,17 @@ def _show_views(report: RadianceEvaluation) -> None:
     title = f"{shown(report.path)}, {shown(report.object)}, at {report.width} x {report.height}"
     print_table(title, ("view", "PSNR", "SSIM", "MSE", "time"), rows, mean)
     results().print(
-        f"{len(report.views):,} views of {shown(report.images)} ({report.split}), {report.psnr:.2f} dB from "
-        f"{size(report.file_bytes)}. Decoded in {duration(report.decode_seconds)}, rendered in "
-        f"{duration(report.render_seconds)} on {report.device}."
+        f"{counted(len(report.views), 'view')} of {shown(report.images)} ({report.split}), "
+        f"{report.psnr:.2f} dB from {_bytes(report)}. Decoded in {duration(report.decode_seconds)}, "
+        f"rendered in {duration(report.render_seconds)} on {report.device}."
     )
+
+
+def _bytes(report: RadianceEvaluation) -> str:
+    """Return how large the file is, and the field where the file holds much else."""
+    if 2 * report.object_bytes > report.file_bytes:
+        return size(report.file_bytes)
+    return f"{size(report.object_bytes)} of a file of {size(report.file_bytes)}"
 
 
 def _quality_cells(psnr: float, ssim: float | None, mse: float) -> tuple[str, str, str]:

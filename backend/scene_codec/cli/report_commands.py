@@ -7,7 +7,7 @@ from typing import Any
 from scene_codec import api
 from scene_codec.cli.arguments import InspectArguments, ReportArguments, parse
 from scene_codec.cli.exit_codes import ERROR, OK
-from scene_codec.cli.terminal import messages, print_json, print_table, results, shown, size
+from scene_codec.cli.terminal import counted, messages, print_json, print_table, results, shown, size
 from scene_codec.reports import FileSummary, SectionSummary
 
 INSPECT_HELP = """Show what is in a .nscene file, section by section, without decoding it.
@@ -59,7 +59,8 @@ def _show_file(summary: FileSummary) -> None:
     rows = [("header and object table", "", size(summary.header_bytes))]
     rows += [(f"shared: {shown(part.label)}", str(part.kind), size(part.bytes)) for part in summary.shared]
     own = sum(item.bytes for item in summary.objects)
-    rows.append((f"{len(summary.objects):,} objects, with their records in the header", "", size(own)))
+    count = counted(len(summary.objects), "object")
+    rows.append((f"{count}, with records in the header", "", size(own)))
     title = (
         f"{shown(summary.path)}: {shown(summary.codec)}, format {summary.container_version}, "
         f"payload {summary.payload_version}"
@@ -81,7 +82,9 @@ def _show_file(summary: FileSummary) -> None:
         for item in summary.objects[:ROWS_SHOWN]:
             for part, facts in item.details.items():
                 _show_facts(f"{item.name}: {part}", facts)
-        results().print(f"{size(summary.file_bytes / len(summary.objects))} per object, everything included.")
+        if len(summary.objects) > 1:
+            each = size(summary.file_bytes / len(summary.objects))
+            results().print(f"{each} per object, everything included.")
 
 
 def _show_facts(title: str, facts: tuple[dict[str, Any], ...]) -> None:

@@ -62,6 +62,11 @@ def ratio(before: float, after: float) -> str:
     return f"{before / after:,.1f}x" if before > 0 and after > 0 else "-"
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things for reading: 1 object, 1,200 objects."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Return a time for reading: 4.2 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 60:

@@ -20,27 +20,40 @@ _BYTES_READ = 1 << 22
 """Of a pickle; those of voxel fields have a few thousand bytes, their values lie elsewhere."""
 
 _VQRF_MEMBERS = frozenset({"metadata.npz", "non_prune_mask.npz", "codebook.npz", "vq_indexs.npz"})
+_ENOUGH = 3
+"""Of these members; other folders have none of them."""
+
 _SVOX2_MEMBERS = ({"radius.npy", "center.npy", "links.npy"}, {"density_data.npy", "data.npy"})
 _DVGO_NAMES = (b"model_kwargs", b"model_state_dict", b"xyz_min")
 _TENSORF_NAMES = (b"kwargs", b"state_dict", b"density_n_comp")
 
 
 def voxel_file_kind(path: Path) -> VoxelFileKind | None:
-    """Return whose voxel field a file or folder seems to be; None for anything else."""
+    """Return whose voxel field a file or folder seems to be; None for anything else.
+
+    One of which a part is missing is still one, so that it is not taken for something else.
+    """
     try:
         if path.is_dir():
-            return "vqrf" if all((path / name).is_file() for name in _VQRF_MEMBERS) else None
+            present = {name for name in _VQRF_MEMBERS if (path / name).is_file()}
+            return "vqrf" if len(present) >= _ENOUGH else None
         with path.open("rb") as stream:
             start = stream.read(len(LEGACY_START))
             if start.startswith(LEGACY_START):
                 return _kind_of_pickle(stream.read(_BYTES_READ))
-        return _kind_of_zip(path) if start.startswith(ZIP_START) else None
+            if not start.startswith(ZIP_START):
+                return None
+            content = stream.read(_BYTES_READ)
+        return _kind_of_zip(path) or _kind_of_incomplete_zip(content)
     except Exception:  # a missing or damaged file is none
         return None
 
 
 def _kind_of_zip(path: Path) -> VoxelFileKind | None:
-    names = zip_names(path)
+    try:
+        names = zip_names(path)
+    except zipfile.BadZipFile:
+        return None
     present = {PurePosixPath(name).name for name in names}
     if present >= _VQRF_MEMBERS:
         return "vqrf"
@@ -52,6 +65,15 @@ def _kind_of_zip(path: Path) -> VoxelFileKind | None:
         return None
     with zipfile.ZipFile(path) as archive, archive.open(pickles[0]) as stream:
         return _kind_of_pickle(stream.read(_BYTES_READ))
+
+
+def _kind_of_incomplete_zip(content: bytes) -> VoxelFileKind | None:
+    """Return whose field the beginning of an archive is: it names each member in front of its content."""
+    if any(name.encode() in content for name in (*_VQRF_MEMBERS, VQRF_FOLDER)):
+        return "vqrf"
+    if all(name.encode() in content for name in _SVOX2_MEMBERS[0]):
+        return "plenoxels"
+    return _kind_of_pickle(content)
 
 
 def _kind_of_pickle(pickled: bytes) -> VoxelFileKind | None:

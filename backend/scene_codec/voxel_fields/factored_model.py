@@ -138,6 +138,7 @@ class FactoredModel:
         """Return samples from where a ray enters the box; the last on the longest way stands for no path."""
         enter, leave = slab(rays, self.box)
         start = enter.clamp(self.near / rays.lengths, self.far / rays.lengths)
+        start = torch.maximum(start, domain.near / rays.lengths)
         step = self.step / rays.lengths
         diagonal = sum((high - low) ** 2 for low, high in zip(self.low, self.high, strict=True)) ** 0.5
         most = int(diagonal / self.step)

@@ -117,7 +117,7 @@ def test_pictures_are_learned_from_and_the_file_says_how_well(checkpoint, pictur
     scene_codec.encode(checkpoint, tmp_path / "blob.nscene", settings=settings, device="cpu")
     details = scene_codec.inspect(tmp_path / "blob.nscene").objects[0].details["field"][0]
     assert details["psnr_to_training_pictures"] > 20.0
-    assert details["psnr_to_networks"] > 20.0
+    assert details["psnr_to_field"] > 20.0
     shown = decoded(tmp_path / "blob.nscene")
     errors = [
         np.square(image.load(True) - render_view(shown, image.camera).colour).mean()

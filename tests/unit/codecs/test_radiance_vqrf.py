@@ -1,6 +1,7 @@
 """The codec of voxel fields on tiny ones: settings, files of all families, and what comes back."""
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,13 +11,24 @@ import pytest
 import torch
 import voxel_balls
 from nerf_checkpoints import write_blob
+from PIL import Image, ImageOps
 from voxel_balls import DOMAIN, PAPER, TINY, ball, look_at_little, view, write_ball, write_pictures
 
 import scene_codec
+from scene_codec.bitstream import open_scene_file
 from scene_codec.codecs.radiance_vqrf.config import PRESETS, UNUSED, RadianceVqrfSettings, settings_for
+from scene_codec.codecs.radiance_vqrf.decoder import decode_field
 from scene_codec.codecs.radiance_vqrf.encoder import encode_field
+from scene_codec.codecs.radiance_vqrf.stored_field import read_header
+from scene_codec.codecs.radiance_vqrf.syntax import FIELD
 from scene_codec.codecs.registry import codec_named
-from scene_codec.errors import Cancelled, InvalidRequestError, SceneCodecError, UnsupportedSceneError
+from scene_codec.errors import (
+    Cancelled,
+    CorruptFileError,
+    InvalidRequestError,
+    SceneCodecError,
+    UnsupportedSceneError,
+)
 from scene_codec.metrics.image_quality import psnr
 from scene_codec.object_inputs import default_codec
 from scene_codec.progress import CancelToken, Progress
@@ -145,6 +157,18 @@ def test_pictures_are_learned_from_and_the_file_says_how_well(checkpoint, pictur
     assert measured > 30.0
 
 
+def test_pictures_of_something_else_are_refused_before_the_work(checkpoint, pictures, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    for file in other.rglob("*.png"):
+        with Image.open(file) as picture:
+            turned = ImageOps.invert(picture)
+        turned.save(file)
+    with pytest.raises(InvalidRequestError, match=r"do not show this field: it is \d+\.\d dB from them"):
+        encoded(checkpoint, tmp_path / "ball.nscene", **TINY, images=str(other))
+    assert not (tmp_path / "ball.nscene").exists()
+
+
 @pytest.mark.parametrize("preset", ["balanced", "paper"])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(checkpoint, tmp_path, preset):
     changes = PAPER if preset == "paper" else TINY
@@ -195,6 +219,18 @@ def test_the_published_method_shows_what_the_field_showed(checkpoint, tmp_path):
     _, details, field = encoded(checkpoint, tmp_path / "ball.nscene", "paper", **PAPER, keep=0.9)
     assert psnr(view(VoxelField(ball(), DOMAIN)), view(field)) > 30.0
     assert details["lattice"] == (voxel_balls.SIDE,) * 3
+
+
+@pytest.mark.parametrize("name", ["nodes", "coordinates"])
+def test_the_published_method_holds_what_its_description_says(plain, tmp_path, name):
+    encoded(plain, tmp_path / "plain.nscene", preset="paper", **PAPER)
+    with open_scene_file(tmp_path / "plain.nscene") as scene:
+        kinds = [section.kind for section in scene.object("plain").sections]
+        sections = {kind: scene.read_object("plain", kind) for kind in kinds}
+    header = read_header(sections[FIELD])
+    wrong = msgspec.structs.replace(header, **{name: getattr(header, name) + 1})
+    with pytest.raises(CorruptFileError, match="and not"):
+        decode_field({**sections, FIELD: msgspec.msgpack.encode(wrong)}, CPU)
 
 
 def test_the_published_method_says_what_it_cannot_do(tmp_path):

@@ -253,6 +253,9 @@ WRONG_HEADERS = {
     "two sides of a mask": (planes(mask=(4, 4)), "mask"),
     "a side of a mask": (planes(mask=(4, 4, 1)), "mask"),
     "a large mask": (planes(mask=(2048, 2048, 2048)), "mask"),
+    "an impossible quality": ({"hundredths": (1 << 62, -1)}, "quality"),
+    "a negative quality": ({"hundredths": (-2, -1)}, "quality"),
+    "fewer than no numbers before": ({"source_parameters": -1}, "numbers before"),
 }
 
 

@@ -36,6 +36,22 @@ def saved(array):
 
 
 @pytest.mark.parametrize("family", files.WRITERS)
+def test_what_is_left_of_a_file_is_still_called_a_voxel_field(tmp_path, family):
+    name, write = files.WRITERS[family]
+    path = write(tmp_path / name)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+    assert looks_like_voxel_field(path)
+    assert "voxel field" in refused(path)
+
+
+def test_a_folder_of_which_a_part_is_missing_is_still_called_a_voxel_field(tmp_path):
+    folder = files.write_vqrf(tmp_path / "small")
+    (folder / "vq_indexs.npz").unlink()
+    assert looks_like_voxel_field(folder)
+    refused(folder, "lacks vq_indexs.npz")
+
+
+@pytest.mark.parametrize("family", files.WRITERS)
 def test_truncated_files_are_refused(tmp_path, family):
     name, write = files.WRITERS[family]
     content = write(tmp_path / name).read_bytes()

@@ -88,7 +88,7 @@ class NerfPrunedCodec:
 def _details(header: syntax.FieldHeader) -> dict[str, Any]:
     """Return what is worth knowing of a field. PSNRs are None where nothing was measured."""
     shapes = [stored.shape for stored in header.networks]
-    to_networks, to_pictures = (None if value < 0 else value / 100 for value in header.hundredths)
+    to_field, to_pictures = (None if value < 0 else value / 100 for value in header.hundredths)
     domain = header.domain
     return {
         "networks": len(shapes),
@@ -103,7 +103,7 @@ def _details(header: syntax.FieldHeader) -> dict[str, Any]:
         "background": "white" if domain.white_background else "black",
         "corner_width": domain.corner_width,
         "cells": header.cells or None,
-        "psnr_to_networks": to_networks,
+        "psnr_to_field": to_field,
         "psnr_to_training_pictures": to_pictures,
     }
 

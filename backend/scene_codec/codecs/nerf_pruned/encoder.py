@@ -30,7 +30,12 @@ from scene_codec.codecs.nerf_pruned.syntax import (
     write_field,
 )
 from scene_codec.codecs.nerf_pruned.training import Lessons, Retraining
-from scene_codec.codecs.radiance_parts.field_jobs import encode_each, reached_quality, state_of_pictures
+from scene_codec.codecs.radiance_parts.field_jobs import (
+    check_pictures,
+    encode_each,
+    reached_quality,
+    state_of_pictures,
+)
 from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer
 from scene_codec.networks.radiance_folding import folded
 from scene_codec.networks.radiance_mlp import RadianceMlp
@@ -44,7 +49,7 @@ from scene_codec.radiance.nerf_field import OccupiedNerfField
 from scene_codec.radiance.visibility import refined
 from scene_codec.scaling.cache import result_key
 
-SET_UP_SHARE, TRAINED_SHARE = 0.08, 0.95
+SET_UP_SHARE, CHECKED_SHARE, TRAINED_SHARE = 0.08, 0.09, 0.95
 _SCORING_RAYS = 4096
 
 
@@ -82,6 +87,9 @@ def encode_field(
     teacher = folded(pair.fine).to(device)
     set_up = progress.part(0.0, SET_UP_SHARE, "looking for the scene")
     scene = set_up_scene(teacher, pair, settings, set_up)
+    before = OccupiedNerfField(teacher, scene.grid, scene.domain)
+    checking = progress.part(SET_UP_SHARE, CHECKED_SHARE, "looking at the pictures")
+    check_pictures(before, scene.cameras, scene.pictures, checking)
     sampler = _sampler(teacher, scene, settings)
     student = _with_fewer_neurons(teacher, scene, sampler, settings)
     taught: Supervision = TeacherSupervision(teacher, scene.cameras, sampler)
@@ -89,11 +97,11 @@ def encode_field(
     lessons = Lessons(taught, seen, scene.domain.white_background, sampler.step)
     training = Retraining(student, lessons, settings)
     checkpoint = None if folder is None else folder / "checkpoint.pt"
-    training.run(progress.part(SET_UP_SHARE, TRAINED_SHARE, "retraining"), checkpoint)
+    training.run(progress.part(CHECKED_SHARE, TRAINED_SHARE, "retraining"), checkpoint)
     shape, layers = without_silent_neurons(student.shape, quantised_integer_layers(training.quantised))
     coded = CodedField(_header(pair, shape, layers, scene), (layers,), scene.grid.occupied.cpu().numpy())
     part = progress.part(TRAINED_SHARE, 1.0, "measuring")
-    return _measured(coded, OccupiedNerfField(teacher, scene.grid, scene.domain), scene, part)
+    return _measured(coded, before, scene, part)
 
 
 def _sampler(teacher: RadianceMlp, scene: SceneSetup, settings: NerfPrunedSettings) -> RaySampler:

@@ -20,6 +20,7 @@ from scene_codec.codecs.nerf_pruned.config import NerfPrunedSettings
 from scene_codec.codecs.nerf_pruned.integer_networks import plain_integer_layers
 from scene_codec.codecs.nerf_pruned.scene_setup import SceneSetup, set_up_scene
 from scene_codec.codecs.nerf_pruned.syntax import CodedField, FieldHeader, StoredShape, pack_domain
+from scene_codec.codecs.radiance_parts.field_jobs import check_pictures
 from scene_codec.codecs.training_state import kept_state
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.networks.radiance_folding import folded
@@ -29,9 +30,10 @@ from scene_codec.radiance.cameras import Rays
 from scene_codec.radiance.checkpoints import NerfPair
 from scene_codec.radiance.exact_rendering import SamplingPlan, render_exactly
 from scene_codec.radiance.field_space import to_field_space
+from scene_codec.radiance.nerf_field import OccupiedNerfField
 from scene_codec.radiance.scene_domain import SceneDomain
 
-SET_UP_SHARE = 0.05
+SET_UP_SHARE, CHECKED_SHARE = 0.05, 0.06
 CHECKPOINT_INTERVAL_S = 30.0
 _BASE_RATE = 5e-4
 _DECAY_STEPS = 250_000
@@ -207,6 +209,9 @@ def prune_as_published(
         )
     teacher = folded(pair.fine).to(device)
     scene = set_up_scene(teacher, pair, settings, progress.part(0.0, SET_UP_SHARE, "looking for the scene"))
+    checking = progress.part(SET_UP_SHARE, CHECKED_SHARE, "looking at the pictures")
+    before = OccupiedNerfField(teacher, scene.grid, scene.domain)
+    check_pictures(before, scene.cameras, scene.pictures, checking)
     networks: list[RadianceMlp] = [fine, coarse]
     masks = prune_by_magnitude(networks, settings.prune)
     if settings.steps and scene.pictures is not None:
@@ -218,7 +223,7 @@ def prune_as_published(
             seed=settings.seed,
             checkpoint=None if folder is None else folder / "checkpoint.pt",
         )
-        part = progress.part(SET_UP_SHARE, 1.0, "retraining")
+        part = progress.part(CHECKED_SHARE, 1.0, "retraining")
         retrain((coarse, fine), masks, scene.pictures.draw, scene.domain, plan, part)
     return _in_integers(networks, masks, pair, scene)
 

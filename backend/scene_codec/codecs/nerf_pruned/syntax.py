@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.bitstream import Section
+from scene_codec.codecs.radiance_parts.claims import fault_of_claims
 from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer, decode_layers, encode_layers
 from scene_codec.entropy.bit_grid import decode_bit_grid, encode_bit_grid
 from scene_codec.errors import CorruptFileError
@@ -181,7 +182,10 @@ def _fault_of_header(header: FieldHeader) -> str | None:
     if header.cells and not (sides_fit and math.prod(header.cells) <= MAX_CELLS):
         return f"{header.cells} cells"
     faults = [_fault_of_shape(stored) for stored in header.networks]
-    return next((fault for fault in faults if fault), None) or _fault_of_space(header)
+    if not 0 <= header.zeros <= 1000:
+        return f"{header.zeros} thousandths of its weights are zero"
+    claims = fault_of_claims(header.hundredths, header.source_parameters)
+    return next((fault for fault in faults if fault), None) or _fault_of_space(header) or claims
 
 
 def _fault_of_shape(stored: StoredShape) -> str | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from scene_codec.codecs.contract import CodedObject, CodedSet, EncodeItem, JobContext
-from scene_codec.errors import UnsupportedSceneError
+from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 from scene_codec.progress import Progress
 from scene_codec.radiance.checkpoint_source import CheckpointFile
 from scene_codec.radiance.field import RadianceField
@@ -18,6 +18,8 @@ from scene_codec.radiance.ray_supply import CameraSet, PictureRays
 from scene_codec.reports import ObjectFailure
 
 CHECK_RAYS = 20_000
+_LEAST_SHARE_EXPLAINED = 0.5
+"""Of the variance of pictures; a field of the scene explains over 0.9, one of another scene next to none."""
 
 EncodeFile = Callable[[CheckpointFile, Progress], CodedObject]
 
@@ -53,6 +55,26 @@ def state_of_pictures(pictures: Path) -> bytes:
     return state_of_files(sorted(pictures.rglob("*") if pictures.is_dir() else pictures.parent.rglob("*")))
 
 
+def check_pictures(
+    field: RadianceField, cameras: CameraSet, pictures: PictureRays | None, progress: Progress
+) -> None:
+    """Raise `InvalidRequestError` when pictures do not show what a field shows, `Cancelled`."""
+    if pictures is None:
+        return
+    pixel = _pixels(cameras, CHECK_RAYS // 8)
+    wanted = pictures.at(pixel)[1]
+    seen = _colours(field, cameras, pixel, progress)
+    one_colour = wanted.mean(dim=0, keepdim=True).expand_as(wanted)
+    variance = float((one_colour - wanted).square().mean())
+    if float((seen - wanted).square().mean()) > (1.0 - _LEAST_SHARE_EXPLAINED) * variance:
+        of_field, of_colour = (_hundredths(own, wanted) / 100 for own in (seen, one_colour))
+        raise InvalidRequestError(
+            f"The pictures do not show this field: it is {of_field:.1f} dB from them, one grey or coloured "
+            f"area would be {of_colour:.1f} dB. Are they of another scene, or in other units or another "
+            "background?"
+        )
+
+
 def reached_quality(
     after: RadianceField,
     before: RadianceField,
@@ -64,12 +86,16 @@ def reached_quality(
 
     The second is -1 without pictures. Raises `Cancelled`.
     """
-    generator = torch.Generator().manual_seed(1)
-    pixel = torch.randint(cameras.pixels, (CHECK_RAYS,), generator=generator)
+    pixel = _pixels(cameras, CHECK_RAYS)
     seen = _colours(after, cameras, pixel, progress.part(0.0, 0.5, "measuring"))
     shown = _colours(before, cameras, pixel, progress.part(0.5, 1.0, "measuring"))
     to_pictures = -1 if pictures is None else _hundredths(seen, pictures.at(pixel)[1])
     return _hundredths(seen, shown), to_pictures
+
+
+def _pixels(cameras: CameraSet, count: int) -> Tensor:
+    """Return so many pixels (n,) int64, the same ones in every call."""
+    return torch.randint(cameras.pixels, (count,), generator=torch.Generator().manual_seed(1))
 
 
 def _colours(field: RadianceField, cameras: CameraSet, pixel: Tensor, progress: Progress) -> Tensor:

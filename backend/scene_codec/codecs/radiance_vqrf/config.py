@@ -37,7 +37,8 @@ class RadianceVqrfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """Where rays begin; by default as the pictures say, otherwise 0."""
 
     far: Distance | None = None
-    """Where rays end; by default as the pictures say, otherwise behind the box."""
+    """With near, how far away the scene is, by which cameras are placed and surfaces sampled; by default as
+    the pictures say, otherwise behind the box. It is the box that ends rays."""
 
     background: Literal["auto", "white", "black"] = "auto"
     """What is behind the scene; auto: as the pictures say, otherwise white."""

@@ -11,6 +11,7 @@ import torch
 from scene_codec.bitstream import Section
 from scene_codec.codecs.contract import CodedObject, CodedSet, ContentSize, EncodeItem, JobContext
 from scene_codec.codecs.radiance_parts.field_jobs import (
+    check_pictures,
     encode_each,
     reached_quality,
     state_of_files,
@@ -29,7 +30,7 @@ from scene_codec.voxel_fields.field_files import load_voxel_field
 from scene_codec.voxel_fields.voxel_checkpoint import VoxelCheckpoint
 from scene_codec.voxel_fields.voxel_field import VoxelField
 
-SET_UP_SHARE, ENCODED_SHARE = 0.03, 0.95
+SET_UP_SHARE, CHECKED_SHARE, ENCODED_SHARE = 0.03, 0.01, 0.95
 
 
 def encode_fields(
@@ -82,7 +83,9 @@ def encode_scene(
     """Return a trained field's sections, its scene being known."""
     before = VoxelField(checkpoint.model.to(device), scene.domain)
     method = encode_as_published if settings.method == "vqrf" else encode_to_rate
-    part = progress.part(0.0, ENCODED_SHARE, "encoding")
+    checking = progress.part(0.0, CHECKED_SHARE, "looking at the pictures")
+    check_pictures(before, scene.cameras, scene.pictures, checking)
+    part = progress.part(CHECKED_SHARE, ENCODED_SHARE, "encoding")
     header, sections = method(checkpoint, before, scene, settings, part, folder)
     stored = {section.kind: section.payload for section in (field_section(header), *sections)}
     measuring = progress.part(ENCODED_SHARE, 1.0, "measuring")

@@ -29,6 +29,7 @@ from scene_codec.codecs.radiance_vqrf.paper_syntax import read_paper, write_pape
 from scene_codec.codecs.radiance_vqrf.scene_setup import SceneSetup
 from scene_codec.codecs.radiance_vqrf.stored_field import RULES, SPACE, FieldHeader, StoredPlanes
 from scene_codec.codecs.radiance_vqrf.supervision import supervision_of
+from scene_codec.errors import CorruptFileError
 from scene_codec.progress import Progress
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.voxel_fields.factored_model import LINE_AXES, PLANE_AXES, FactoredModel, Factors, OverlapMask
@@ -83,7 +84,14 @@ def decode_as_published(
         frame = _plane_frame(header, header.planes, shader)
         return model_of_planes(read_planes(sections, frame, header.codes), frame, device)
     grid = PaperFrame(lattice_of(header), shader, rule_of(header), step_of(header), limits_of(header))
-    return model_of(read_paper(sections, grid, header.codes), grid, device)
+    found = read_paper(sections, grid, header.codes)
+    held, features = int(found.held.sum()), header.shader.features
+    if (held, features) != (header.nodes, header.coordinates):
+        raise CorruptFileError(
+            f"A voxel field holds {held} nodes of {features} features and not {header.nodes} of "
+            f"{header.coordinates}."
+        )
+    return model_of(found, grid, device)
 
 
 def _zero_layers(header: FieldHeader) -> tuple[LinearLayer, ...]:

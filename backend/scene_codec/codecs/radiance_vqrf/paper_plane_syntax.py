@@ -37,14 +37,12 @@ from scene_codec.codecs.radiance_vqrf.paper_sections import (
     NETWORK,
 )
 from scene_codec.codecs.radiance_vqrf.paper_syntax import (
-    MAX_CODES,
-    MAX_NODES,
-    MAX_VALUES,
     inflated,
     pack_indices,
     read_halves,
     unpack_indices,
 )
+from scene_codec.codecs.radiance_vqrf.stored_field import MAX_CODES, MAX_NODES, MAX_VALUES
 from scene_codec.entropy.byte_fields import unpacked_bits
 from scene_codec.errors import CorruptFileError
 from scene_codec.voxel_fields.factored_model import FactoredModel
@@ -81,7 +79,7 @@ def read_planes(sections: Mapping[int, bytes], frame: FactoredModel, codes: int)
     channels = [len(plane) for plane in (*frame.density_factors.planes, *frame.appearance.planes)]
     nodes = 0 if frame.mask is None else frame.mask.lattice.nodes
     values = sum(count * width for count, width in zip(counts * 2, channels, strict=True))
-    if not (max(values, nodes) <= min(MAX_VALUES, MAX_NODES) and 2 <= codes <= MAX_CODES):
+    if not (values <= MAX_VALUES and nodes <= MAX_NODES and 2 <= codes <= MAX_CODES):
         raise CorruptFileError(f"A radiance field of {values} values and {codes} codes is impossible.")
     masks = _read_masks(sections[MASKS], [nodes, *(count for count in counts for _ in range(2))])
     mask, held, kept = masks[0], masks[1::2], masks[2::2]

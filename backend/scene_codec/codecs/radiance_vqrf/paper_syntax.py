@@ -32,13 +32,9 @@ from scene_codec.codecs.radiance_vqrf.paper_sections import (
     MASKS,
     NETWORK,
 )
+from scene_codec.codecs.radiance_vqrf.stored_field import MAX_CODES, MAX_NODES, MAX_VALUES
 from scene_codec.entropy.byte_fields import unpacked_bits
 from scene_codec.errors import CorruptFileError
-
-MAX_NODES = 1 << 28
-MAX_CODES = 1 << 16
-MAX_VALUES = 1 << 28
-"""Features of all held nodes, which codes stand for in few bytes."""
 
 _LEVEL = 9
 _MOST_EXPANSION = 1032

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from scene_codec.codecs.radiance_parts.claims import fault_of_claims
 from scene_codec.errors import CorruptFileError
 from scene_codec.radiance.scene_domain import SceneDomain
 
@@ -139,6 +140,7 @@ def impossibility(header: FieldHeader) -> str | None:
         or _fault_of_shader(header.shader)
         or _fault_of_numbers(header)
         or _fault_of_planes(header)
+        or fault_of_claims(header.hundredths, header.source_parameters)
     )
 
 
