@@ -28,7 +28,8 @@ class EncodeArguments(Generic[Settings]):
 
     inputs: Positional[Inputs]
     """Files of meshes (OBJ, PLY, STL, GLB, glTF, OFF), of volumes (VDB, NRRD, NIfTI, TIFF, npy, npz, raw) or
-    of trained radiance fields (tar, ckpt, pairs of npy), folders, and patterns such as 'parts/*.stl'."""
+    of trained radiance fields (tar, ckpt, pairs of npy; of voxels also npz, th, zip), folders, and patterns
+    such as 'parts/*.stl'."""
 
     output: OutputPath
     """The .nscene file to write; an older one of that name is replaced when all is done."""

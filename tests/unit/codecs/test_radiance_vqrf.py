@@ -110,6 +110,9 @@ def test_presets_are_settings_without_contradictions(preset):
         (None, {"near": 3.0, "far": 3.0}, "near must be smaller"),
         ("paper", {"codes": 16, "expired_codes": 16}, "fewer than codes"),
         ("paper", {"error_per_kilobyte": 1e-5}, "error_per_kilobyte has no meaning"),
+        ("paper", {"keep": 0.9, "prune": 0.8}, "keep must not be larger"),
+        ("fast", {"rays": 64}, "rays has no meaning with 0 steps"),
+        (None, {"steps": 0, "learning_rate": 0.01}, "learning_rate has no meaning"),
         (None, {"steps": -1}, "steps"),
         (None, {"method": "deflate"}, "method"),
         (None, {"error_per_kilobyte": 0.0}, "error_per_kilobyte"),
@@ -119,6 +122,11 @@ def test_presets_are_settings_without_contradictions(preset):
 def test_settings_that_make_no_sense_are_named(preset, changes, message):
     with pytest.raises(InvalidRequestError, match=message):
         codec_named("radiance-vqrf").settings(preset, changes)
+
+
+def test_units_are_for_fields_that_have_their_own(plain, tmp_path):
+    with pytest.raises(InvalidRequestError, match="scale has no meaning"):
+        encoded(plain, tmp_path / "plain.nscene", "fast", scale=2.0)
 
 
 @pytest.mark.parametrize("name", UNUSED["rate"])

@@ -16,6 +16,7 @@ from scene_codec.codecs.radiance_vqrf.config import (
     RadianceVqrfSettings,
     contradiction,
     settings_for,
+    unused,
 )
 from scene_codec.codecs.radiance_vqrf.stored_field import FieldHeader, read_header
 from scene_codec.errors import InvalidRequestError
@@ -48,7 +49,7 @@ class RadianceVqrfCodec:
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> RadianceVqrfSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
         settings = with_overrides(CODEC_NAME, settings_for(preset), overrides)
-        fault = contradiction(settings)
+        fault = contradiction(settings) or unused(overrides, settings)
         if fault is not None:
             raise InvalidRequestError(f"The settings of {CODEC_NAME} contradict each other: {fault}.")
         return settings

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -69,7 +70,7 @@ class RadianceVqrfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """Method vqrf: least used vectors that are replaced in each of these steps; 0 for none."""
 
     weighted: bool = True
-    """Method vqrf: whether vectors of important nodes count more in the codebook."""
+    """Method vqrf: whether features of important nodes count more when the codebook is learned."""
 
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**62)] = 0
     """Start of the random draws."""
@@ -93,6 +94,9 @@ UNUSED = {
 """Settings that a method does not use; they are refused when they are changed."""
 
 
+OF_FINE_TUNING = ("rays", "learning_rate")
+
+
 def settings_for(preset: str | None) -> RadianceVqrfSettings:
     """Return the settings of a preset. Raises `InvalidRequestError` for an unknown one."""
     name = preset or DEFAULT_PRESET
@@ -103,12 +107,20 @@ def settings_for(preset: str | None) -> RadianceVqrfSettings:
     return PRESETS[name][1]
 
 
+def unused(overrides: Mapping[str, Any], settings: RadianceVqrfSettings) -> str | None:
+    """Return which of the settings that were given does nothing, or None."""
+    idle = [name for name in OF_FINE_TUNING if name in overrides and settings.steps == 0]
+    return f"{idle[0]} has no meaning with 0 steps" if idle else None
+
+
 def contradiction(settings: RadianceVqrfSettings) -> str | None:
     """Return what cannot be meant together, or None."""
     if settings.near is not None and settings.far is not None and settings.near >= settings.far:
         return "near must be smaller than far"
     if settings.method == "vqrf" and settings.expired_codes >= settings.codes:
         return "expired_codes must be fewer than codes"
+    if settings.method == "vqrf" and settings.keep > settings.prune:
+        return "keep must not be larger than prune: what is left out has no features of its own"
     plain = RadianceVqrfSettings()
     for name in UNUSED[settings.method]:
         if getattr(settings, name) != getattr(plain, name):

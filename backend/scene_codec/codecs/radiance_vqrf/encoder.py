@@ -23,10 +23,12 @@ from scene_codec.codecs.radiance_vqrf.paper_codec import encode_as_published
 from scene_codec.codecs.radiance_vqrf.rate_method import encode_to_rate
 from scene_codec.codecs.radiance_vqrf.scene_setup import SceneSetup, set_up_scene
 from scene_codec.codecs.radiance_vqrf.syntax import field_section
+from scene_codec.errors import InvalidRequestError
 from scene_codec.progress import Progress
 from scene_codec.radiance.checkpoint_source import CheckpointFile
 from scene_codec.scaling.cache import result_key
 from scene_codec.voxel_fields.field_files import load_voxel_field
+from scene_codec.voxel_fields.svox2_checkpoint import BLENDER_SCALE
 from scene_codec.voxel_fields.voxel_checkpoint import VoxelCheckpoint
 from scene_codec.voxel_fields.voxel_field import VoxelField
 
@@ -40,6 +42,8 @@ def encode_fields(
 
     Raises `UnsupportedSceneError` with the reasons when nothing is left, `InvalidRequestError`, `Cancelled`.
     """
+    if settings.scale != BLENDER_SCALE and not any(_is_plenoxels(item) for item in objects):
+        raise InvalidRequestError("scale has no meaning here: only Plenoxels have units of their own.")
 
     def encode(item: CheckpointFile, progress: Progress) -> CodedObject:
         checkpoint = load_voxel_field(item.paths[0], scale=settings.scale)
@@ -53,6 +57,10 @@ def encode_fields(
         return CodedObject(item, sections, size)
 
     return encode_each(objects, context, encode)
+
+
+def _is_plenoxels(item: EncodeItem) -> bool:
+    return isinstance(item, CheckpointFile) and item.voxels == "plenoxels"
 
 
 def encode_field(
