@@ -63,6 +63,7 @@ TABLES = {
     "nerf-ours": "Radiance networks: pruned by us at the same ratios",
     "nerf-curve": "Radiance networks: size against quality",
     "nerf-variants": "Radiance networks: scores, neurons, distillation",
+    "nerf-large": "Radiance networks: one of 8 layers of 256, pruned by us",
     "nerf-rivals": "Radiance networks: rounding and a general coder alone",
     "nerf-speed": "Radiance networks: rendering one view",
     "vqrf-fields": "Voxel fields: VQRF as published stage by stage, ours at several rates",

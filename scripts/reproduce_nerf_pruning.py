@@ -3,11 +3,13 @@
     python scripts/reproduce_nerf_pruning.py --data FOLDER
     python scripts/reproduce_nerf_pruning.py --data FOLDER --only ours --scenes chair
     python scripts/reproduce_nerf_pruning.py --checkpoint model_200000.npy --pictures nerf_synthetic/lego
+    python scripts/reproduce_nerf_pruning.py --only large --checkpoint chair.tar --pictures chair_400
 
 FOLDER holds `nerf_checkpoints/` and the pictures (see `measurement.nerf_scenes`). Every measurement is kept
 in `output/nerf_pruning/` and not made again by a later call; results go to `docs/results/nerf_*.json`. With
 --checkpoint and --pictures the same is measured on networks of your own, such as those of the
-original code, and written to `output/nerf_pruning/own.json`.
+original code, and written to `output/nerf_pruning/own.json`. The part large is about one network of
+`scene-codec train-nerf CHAIR -o chair.tar --preset large`, and goes to `docs/results/nerf_large.json`.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from scene_codec.radiance.posed_images import load_posed_images
 
 KEPT = CHECKOUT / "output" / "nerf_pruning"
 RATIOS = (0.3, 0.5, 0.7, 0.9)
+LARGE = "large"
+LARGE_RATIO = 0.9
 PARTS = ("paper", "ours", "curve", "variants", "rivals", "nncodec", "speed", "pictures")
 ERRORS_PER_KILOBYTE = (5e-6, 1e-4, 4e-4)
 """Points of the rate curve, without a share that must be pruned."""
@@ -68,7 +72,7 @@ def main() -> int:
     measured = {
         part: [row for own in scenes for row in measure(part, own, data, options)] for part in options.only
     }
-    if options.checkpoint:
+    if options.checkpoint and options.only != [LARGE]:
         (KEPT / "own.json").write_text(json.dumps(measured, indent=1), encoding="utf-8")
         print(KEPT / "own.json")
         return 0
@@ -76,7 +80,8 @@ def main() -> int:
         if rows and part != "pictures":
             name = "nerf-rivals" if part == "nncodec" else f"nerf-{part}"
             table = Table(name, rows, [*notes(part, options), commits_note(rows)])
-            write_results(RESULTS / f"nerf_{part}.json", table, {}, (data,))
+            private = (data, *(path for path in (options.checkpoint, options.pictures) if path))
+            write_results(RESULTS / f"nerf_{part}.json", table, {}, private)
     if "pictures" in options.only:
         nerf_pictures.draw_sheet(KEPT, CHECKOUT / "docs" / "pictures" / "nerf_pruning.png")
     return 0
@@ -89,7 +94,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, default=CHECKOUT.parent / "data" / "radiance")
     parser.add_argument("--scenes", nargs="+", default=[own.name for own in SCENES])
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--only", nargs="+", choices=(*PARTS, LARGE), default=list(PARTS))
     parser.add_argument("--steps", type=int, default=800, help="of our retraining")
     parser.add_argument(
         "--both-policies", nargs="*", default=["chair"], help="scenes with both learning rates"
@@ -100,6 +105,8 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--checkpoint", type=Path, help="networks of your own")
     parser.add_argument("--pictures", type=Path, help="their data set")
+    parser.add_argument("--name", default="own", help="what rows call them")
+    parser.add_argument("--size", type=int, help="width at which their test views are compared")
     parser.add_argument(
         "--corner-width", type=int, default=0, help="width of the pictures they were trained with"
     )
@@ -110,8 +117,10 @@ def own_scene(options: argparse.Namespace) -> list[Scene]:
     """Return the user's networks as a scene."""
     camera = load_posed_images(options.pictures, "test").images[0].camera
     size = (camera.width, camera.height)
+    if options.size:
+        size = (options.size, round(options.size * camera.height / camera.width))
     checkpoint, pictures = (str(path.absolute()) for path in (options.checkpoint, options.pictures))
-    return [Scene("own", checkpoint, pictures, options.corner_width, size, pictures)]
+    return [Scene(options.name, checkpoint, pictures, options.corner_width, size, pictures)]
 
 
 def measure(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> Rows:
@@ -143,6 +152,14 @@ def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> di
             runs["0.5 restart"] = (0.5, "restart")
         found = {name: partial(published, scene, data, *run) for name, run in runs.items()}
         return {"unpruned": partial(unpruned, scene, data), **found}
+    if part == LARGE:
+        label = f"ours, {LARGE_RATIO:.0%}"
+        changed = {"error_per_kilobyte": 5e-6, "score": "gradient", "learning_rate": 5e-4}
+        own = msgspec.structs.replace(at_ratio(LARGE_RATIO, options.steps), **changed)
+        return {
+            "alone": partial(alone, scene, data),
+            label: partial(coded, scene, data, label, own),
+        }
     if part in POINTS:
         points = POINTS[part](options.steps)
         return {label: partial(coded, scene, data, label, own) for label, own in points.items()}
@@ -159,6 +176,11 @@ def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> di
 def unpruned(scene: Scene, data: Path) -> Rows:
     """Return the row of the networks as they are."""
     return [nerf_runs.unpruned(scene, data)]
+
+
+def alone(scene: Scene, data: Path) -> Rows:
+    """Return the row of one network as it is."""
+    return [nerf_runs.alone(scene, data, settings_for(None))]
 
 
 def published(scene: Scene, data: Path, share: float, policy: str) -> Rows:

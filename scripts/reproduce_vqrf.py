@@ -30,7 +30,7 @@ from scene_codec.codecs.radiance_vqrf.config import RadianceVqrfSettings, settin
 KEPT = CHECKOUT / "output" / "vqrf"
 PARTS = ("stages", "ablations", "ours")
 SCENES = {"chair": "chair_400", "lego": "lego_200"}
-ERRORS_PER_KILOBYTE = (1e-7, 3e-7, 1e-6, 3e-6, 1e-5)
+ERRORS_PER_KILOBYTE = (7e-8, 2e-7, 6e-7, 2e-6, 6e-6)
 """Rates of ours."""
 
 
@@ -107,7 +107,7 @@ def points(part: str, options: argparse.Namespace) -> dict[str, RadianceVqrfSett
         f"ours, {error:g} a kilobyte": changed(plain, error_per_kilobyte=error)
         for error in ERRORS_PER_KILOBYTE
     }
-    return rates | {"ours, without fine-tuning": changed(plain, steps=0, error_per_kilobyte=3e-7)}
+    return rates | {"ours, without fine-tuning": changed(plain, steps=0, error_per_kilobyte=1e-7)}
 
 
 def notes(options: argparse.Namespace) -> list[str]:

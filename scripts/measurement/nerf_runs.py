@@ -27,6 +27,7 @@ from scene_codec.codecs.nerf_pruned.paper_method import (
     stage_rate,
     start_rate,
 )
+from scene_codec.codecs.nerf_pruned.scene_setup import set_up_scene
 from scene_codec.codecs.nerf_pruned.syntax import CodedField, write_field
 from scene_codec.codecs.radiance_parts.weight_coding import encode_layers
 from scene_codec.entropy.bit_grid import encode_bit_grid
@@ -61,6 +62,16 @@ def unpruned(scene: Scene, data: Path) -> dict[str, Any]:
     field = NerfPairField(pair.coarse, pair.fine, published_domain(scene, data))
     row = measure(field, test_views(scene, data)).row()
     return {"label": f"{scene.name}: unpruned", "file_bytes": pair.parameter_bytes, **row}
+
+
+def alone(scene: Scene, data: Path, settings: NerfPrunedSettings) -> dict[str, Any]:
+    """Return the row of one network as it is, rendered where the cells of these settings say."""
+    pair = load_pair(scene, data)
+    teacher = folded(pair.fine)
+    chosen = msgspec.structs.replace(settings, images=str(data / scene.pictures))
+    found = set_up_scene(teacher, pair, chosen, Progress())
+    row = measure(OccupiedNerfField(teacher, found.grid, found.domain), test_views(scene, data)).row()
+    return {"label": f"{scene.name}: as it is", "file_bytes": pair.parameter_bytes, **row}
 
 
 def published(

@@ -131,6 +131,13 @@ class HeldCells:
             self._weights(points.index_select(0, kept)),
         )
 
+    def meeting(self, rays: FieldRays, step: float, near: float) -> Tensor:
+        """Return which rays (n,) bool come so near held cells that samples are looked up there."""
+        ray, _ = self.runs(self.steps(rays, step, near, torch.zeros_like(rays.lengths)))
+        met = torch.zeros(len(rays), dtype=torch.bool, device=rays.lengths.device)
+        met[ray] = True
+        return met
+
     def runs(self, known: Tensor, run: int = _RUN) -> tuple[Tensor, Tensor]:
         """Return runs of samples near held cells: of each its ray (n,) int64, and its first sample (n,).
 

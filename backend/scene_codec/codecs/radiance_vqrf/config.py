@@ -48,7 +48,7 @@ class RadianceVqrfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """Steps of fine-tuning; 0 for none, which takes under a minute."""
 
     rays: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 4096
-    """Rays of each step."""
+    """Rays of each step, of those that come near what is there."""
 
     learning_rate: Annotated[float, msgspec.Meta(gt=0.0, le=10.0)] = 0.04
     """Rate of Adam for features at the start, in their units; with the method vqrf 0.1 stands for the

@@ -27,7 +27,8 @@ from scene_codec.codecs.radiance_vqrf.value_rates import ValueRates
 from scene_codec.codecs.training_state import kept_state
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.progress import Progress
-from scene_codec.radiance.field_space import to_field_space
+from scene_codec.radiance.cameras import Rays
+from scene_codec.radiance.field_space import FieldRays, to_field_space
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.voxel_fields.field_learner import RayBatch
 
@@ -40,6 +41,9 @@ RATE_RISE = 0.25
 
 LAST_RATE = 0.02
 """Part of the learning rate that is left at the end."""
+
+_MORE_DRAWN, _MOST_DRAWN = 1.1, 16
+"""Rays that are drawn for each one that is wanted and comes near nodes: a bit more than their share says."""
 
 NETWORK_RATE = 3e-3
 """Learning rate of the network at the start."""
@@ -57,6 +61,7 @@ class FineTuning:
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._rates: tuple[ValueRates, ValueRates] | None = None
         self._step = 0
+        self._drawn, self._met = 1, 1
 
     def run(self, progress: Progress, checkpoint: Path | None = None) -> None:
         """Do all remaining steps. Raises `Cancelled`, leaving a checkpoint, `UnsupportedSceneError`."""
@@ -75,6 +80,7 @@ class FineTuning:
             "rates": None if rates is None else [(own.expected, own.scale) for own in rates],
             "generator": self._generator.get_state(),
             "step": self._step,
+            "drawn": (self._drawn, self._met),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -87,17 +93,14 @@ class FineTuning:
             self._rates = (first, second)
         self._generator.set_state(state["generator"])
         self._step = state["step"]
+        self._drawn, self._met = state["drawn"]
 
     def _do_step(self) -> float:
         """Take one step; return the squared error before it."""
         settings, done = self._settings, self._step / self._settings.steps
         if self._rates is None or self._step % max(1, settings.steps // REFRESHES) == 0:
             self._rates = self.quantised.rates()
-        rays, colours = self._lessons.draw(settings.rays, self._generator)
-        jitter = torch.zeros(len(colours))  # samples lie where they do when the field is seen
-        inside = to_field_space(rays.to(self._device), self._domain)
-        batch = RayBatch(inside, colours.to(self._device), jitter.to(self._device))
-        outcome = self.quantised.observe(batch, self._domain)
+        outcome = self.quantised.observe(self._batch(), self._domain)
         if not math.isfinite(outcome.squared_error):
             raise UnsupportedSceneError(
                 f"Fine-tuning got lost in step {self._step}: the error is no number any more. Use a lower "
@@ -106,9 +109,30 @@ class FineTuning:
         factor = LAST_RATE + (1.0 - LAST_RATE) * 0.5 * (1.0 + math.cos(math.pi * done))
         self.quantised.move(
             self._rates,
-            BITS_PER_KILOBYTE / settings.error_per_kilobyte,
+            self._share * BITS_PER_KILOBYTE / settings.error_per_kilobyte,
             min(1.0, (done + 1e-3) / RATE_RISE),
             (settings.learning_rate * factor, NETWORK_RATE * factor),
         )
         self._step += 1
-        return outcome.squared_error
+        return outcome.squared_error * self._share
+
+    @property
+    def _share(self) -> float:
+        """Share of all rays that come near nodes; the error of the others does not depend on the field."""
+        return self._met / self._drawn
+
+    def _batch(self) -> RayBatch:
+        """Return random rays of those that come near nodes that are held, and their colours."""
+        wanted = self._settings.rays
+        count = min(math.ceil(_MORE_DRAWN * wanted / self._share), _MOST_DRAWN * wanted)
+        cameras = self._lessons.cameras
+        pixel = torch.randint(cameras.pixels, (count,), generator=self._generator)
+        met = self.quantised.meeting(self._inside(cameras.rays(pixel)), self._domain.near).cpu()
+        self._drawn += count
+        self._met += int(met.sum())
+        rays, colours = self._lessons.at(pixel[met][:wanted])
+        jitter = torch.zeros(len(colours))  # samples lie where they do when the field is seen
+        return RayBatch(self._inside(rays), colours.to(self._device), jitter.to(self._device))
+
+    def _inside(self, rays: Rays) -> FieldRays:
+        return to_field_space(rays.to(self._device), self._domain)

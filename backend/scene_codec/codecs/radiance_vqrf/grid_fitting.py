@@ -7,6 +7,7 @@ much the picture's squared error grows with that of a value: error and bits then
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -24,8 +25,8 @@ _LEAST_STEP, _LARGEST_STEP = 1e-6, 1e5
 _MOST_STEPS = 1 << 20
 """Of a value from zero, with room for fine-tuning below what can be coded."""
 
-_BITS_OF_NODE = 15.0
-"""About what a node costs at the error that the default setting allows."""
+_BITS_OF_NODE = 8.0
+"""About what a faint node costs: most of its values are zero, and where it is takes little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,13 +51,20 @@ class FittedGrid:
     feature_weights: Tensor
 
 
-def fit_grid(model: GridModel, statistics: NodeStatistics, error_per_kilobyte: float) -> FittedGrid:
+def fit_grid(
+    model: GridModel,
+    statistics: NodeStatistics,
+    error_of: Callable[[GridModel], float],
+    error_per_kilobyte: float,
+) -> FittedGrid:
     """Return the nodes of a rebased model that are worth their bits, in steps.
+
+    error_of : squared error of the pictures of a field of fewer nodes
 
     Raises `UnsupportedSceneError` when none is: nothing can be seen.
     """
     error_per_bit = error_per_kilobyte / BITS_PER_KILOBYTE
-    keep = worth_keeping(statistics.squares, _BITS_OF_NODE, error_per_bit)
+    keep = worth_keeping(model, statistics.squares, error_of, _BITS_OF_NODE * error_per_bit)
     if not bool(keep.any()):
         raise UnsupportedSceneError("Nothing can be seen in the field from where its cameras are.")
     if int(keep.sum()) > MAX_HELD:

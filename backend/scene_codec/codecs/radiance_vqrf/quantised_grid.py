@@ -13,6 +13,7 @@ from scene_codec.codecs.radiance_vqrf.decoder import float_layers
 from scene_codec.codecs.radiance_vqrf.grid_fitting import FittedGrid
 from scene_codec.codecs.radiance_vqrf.shader_rounding import integer_layers
 from scene_codec.codecs.radiance_vqrf.value_rates import ValueRates
+from scene_codec.radiance.field_space import FieldRays
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.voxel_fields.field_learner import FieldLearner, FieldLoss, LitSamples, RayBatch, StepOutcome
 from scene_codec.voxel_fields.held_cells import LONGEST_STEP, CellSamples, HeldCells
@@ -24,8 +25,9 @@ _NETWORK_BETAS = (0.9, 0.99)
 _MOST_RARE = 100.0
 """Most steps without a ray that a value pays for at once."""
 
-DENSITY_PACE = 10.0
-"""How much farther raw densities move than features: of 1, 4, 10 and 25 best in error and bits."""
+DENSITY_PACE = 3.0
+"""How much farther raw densities move than features. Fields trained for little want 10; those of which
+more is asked lose by it."""
 
 
 Slopes = tuple[Tensor, Tensor]
@@ -96,6 +98,10 @@ class QuantisedGrid:
         tables = (self.densities, self.features)
         density, features = (ValueRates.of(table.values, self.held) for table in tables)
         return density, features
+
+    def meeting(self, rays: FieldRays, near: float) -> Tensor:
+        """Return which rays (n,) bool come near nodes that are held; all others see the background alone."""
+        return self._learner.cells.meeting(rays, self._learner.step_size, near)
 
     def observe(self, batch: RayBatch, domain: SceneDomain) -> StepOutcome:
         """Look along rays, and find which way all that is rounded should go."""

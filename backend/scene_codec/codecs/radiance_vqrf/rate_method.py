@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -22,12 +23,14 @@ from scene_codec.codecs.radiance_vqrf.supervision import supervision_of
 from scene_codec.codecs.radiance_vqrf.syntax import CodedField, write_values
 from scene_codec.codecs.radiance_vqrf.value_rates import rounded_to_rate
 from scene_codec.progress import Progress
+from scene_codec.voxel_fields.grid_model import GridModel
 from scene_codec.voxel_fields.node_statistics import StatisticsPlan, node_statistics
 from scene_codec.voxel_fields.plain_grids import plain_grid
 from scene_codec.voxel_fields.voxel_checkpoint import VoxelCheckpoint
 from scene_codec.voxel_fields.voxel_field import VoxelField
 
 _WATCHED_SHARE = 0.08
+_COMPARED_RAYS = 4096
 
 Rounded = tuple[Tensor, Tensor, tuple[IntegerLayer, ...]]
 """Whole densities, whole features, and the layers of the network."""
@@ -50,7 +53,8 @@ def encode_to_rate(
     check_storable(grid_header(checkpoint, model, scene.domain, 0, model.features.shape[1]))
     generator = torch.Generator().manual_seed(settings.seed)
     seen = node_statistics(model, scene.domain, scene.cameras.draw, StatisticsPlan(), generator, watching)
-    fitted = fit_grid(model, seen, settings.error_per_kilobyte)
+    error_of = _error_to(model, scene, generator)
+    fitted = fit_grid(model, seen, error_of, settings.error_per_kilobyte)
     if settings.steps:
         lessons = supervision_of(scene.pictures, before, scene.cameras)
         tuning = FineTuning(fitted, lessons, scene.domain, settings)
@@ -65,6 +69,20 @@ def encode_to_rate(
     rounded = (*_rounded(fitted, values, settings), layers)
     coded = _in_integers(checkpoint, fitted, rounded, scene)
     return coded.header, write_values(coded)
+
+
+def _error_to(
+    model: GridModel, scene: SceneSetup, generator: torch.Generator
+) -> Callable[[GridModel], float]:
+    """Return what tells the squared error of other fields to what a field shows."""
+    rays = scene.cameras.draw(_COMPARED_RAYS, generator).to(model.raw_density.device)
+
+    def shown(field: GridModel) -> Tensor:
+        with torch.inference_mode():
+            return VoxelField(field, scene.domain).render(rays).colour
+
+    wanted = shown(model)
+    return lambda field: float((shown(field) - wanted).square().mean())
 
 
 def _rounded(

@@ -18,9 +18,6 @@ class Supervision(Protocol):
 
     cameras: CameraSet
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Rays, Tensor]:
-        """Return random rays and their colours (count, 3)."""
-
     def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
         """Return the rays of pixels (n,), counted through all cameras, and their colours (n, 3)."""
 
@@ -31,10 +28,6 @@ class ShownRays:
 
     field: VoxelField
     cameras: CameraSet
-
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Rays, Tensor]:
-        """Return random rays and what the large field shows along them."""
-        return self.at(torch.randint(self.cameras.pixels, (count,), generator=generator))
 
     def at(self, pixel: Tensor) -> tuple[Rays, Tensor]:
         """Return the rays of pixels (n,), counted through all cameras, and their colours (n, 3)."""
