@@ -26,6 +26,8 @@ def kept_rows(folder: Path, name: str, recipe: str, work: Callable[[], Rows]) ->
     if found is None or found["recipe"] != recipe:
         kept.parent.mkdir(parents=True, exist_ok=True)
         found = {"recipe": recipe, "commit": provenance()["commit"], "rows": work()}
+        if not found["rows"]:
+            return []
         kept.write_text(json.dumps(found), encoding="utf-8")
         print(*(json.dumps(row) for row in found["rows"]), sep="\n", flush=True)
     return [row | {"measured_at": found["commit"]} for row in found["rows"]]
