@@ -1,6 +1,7 @@
 """The tables of compressed voxel fields: VQRF as published stage by stage, and ours at five rates.
 
-    scene-codec train-field chair_400 -o fields/chair.tar --nodes 128
+    scene-codec train-field chair_400 -o fields/chair.tar --nodes 128 --steps 6000
+    scene-codec train-field lego_200 -o fields/lego.tar --nodes 128 --steps 6000
     python scripts/reproduce_vqrf.py --data FOLDER --fields fields
     python scripts/reproduce_vqrf.py --data FOLDER --fields fields --only ours --scenes chair
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -53,7 +55,7 @@ def main() -> int:
         rows = [row for own in scenes for row in measured(part, own, options)]
         if rows:
             name = "vqrf-ablations" if part == "ablations" else "vqrf-fields"
-            table = Table(name, rows, [*notes(options), commits_note(rows)])
+            table = Table(name, rows, [*notes(scenes, options), commits_note(rows)])
             write_results(RESULTS / f"vqrf_{part}.json", table, {}, (options.data,))
     return 0
 
@@ -125,15 +127,18 @@ def points(part: str, scene: str, options: argparse.Namespace) -> dict[str, Radi
     return rates | {"ours, without fine-tuning": changed(plain, steps=0, error_per_kilobyte=1e-7)}
 
 
-def notes(options: argparse.Namespace) -> list[str]:
+def notes(scenes: Sequence[VoxelScene], options: argparse.Namespace) -> list[str]:
     """Return what readers of a table should know."""
     views, rays = vqrf_runs.VIEWS, options.rays
     steps = ", ".join(f"{scene} {steps_of(scene, options):,}" for scene in options.scenes)
+    sizes = ", ".join(f"{scene.name} {' x '.join(map(str, scene.lattice()))}" for scene in scenes)
     width = f"{options.size} pixels wide" if options.size else "in the size in which the field was trained"
     return [
         f"{views} test views of each scene are compared, {width}.",
         f"Both methods are fine-tuned in steps of {rays:,} rays ({steps}; published: 9,999 of 8,192), and "
         f"codebooks are learned in {options.codebook_steps} steps (published: 1,000), on a processor.",
+        f"Fields of `train-field`: {sizes} nodes. Both methods go on learning from the training pictures, so "
+        "that both may show more than the field did.",
         "Sizes are those of whole files; the stages before the last are counted part by part.",
     ]
 

@@ -58,6 +58,12 @@ class VoxelScene:
     pictures: Path
     size: int | None
 
+    def lattice(self) -> tuple[int, int, int]:
+        """Return the nodes along each axis."""
+        model = load_voxel_field(self.field).model
+        assert isinstance(model, GridModel)
+        return model.index.lattice.shape
+
     def test_views(self) -> Sequence[PosedImage]:
         """Return the views that are compared."""
         views = load_posed_images(self.pictures, "test", size=self._size("test")).images

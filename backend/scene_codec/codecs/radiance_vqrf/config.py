@@ -24,7 +24,7 @@ class RadianceVqrfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     """rate: nodes, values and networks are kept and rounded as their bits are worth it; vqrf: importance
     pruning, vector quantisation and 8-bit rounding as published."""
 
-    error_per_kilobyte: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1e-6
+    error_per_kilobyte: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 2e-7
     """Squared error of the picture that 1000 bytes are worth; larger gives smaller files."""
 
     images: str = ""
@@ -78,9 +78,9 @@ class RadianceVqrfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 
 PRESETS: dict[str, tuple[str, RadianceVqrfSettings]] = {
     "balanced": ("next to nothing lost", RadianceVqrfSettings()),
-    "high": ("larger files, nothing lost", RadianceVqrfSettings(error_per_kilobyte=2e-7)),
-    "small": ("about half a decibel lost", RadianceVqrfSettings(error_per_kilobyte=6e-6)),
-    "fast": ("as balanced, without fine-tuning", RadianceVqrfSettings(steps=0)),
+    "high": ("larger files, nothing lost", RadianceVqrfSettings(error_per_kilobyte=5e-8)),
+    "small": ("about a decibel lost", RadianceVqrfSettings(error_per_kilobyte=2e-6)),
+    "fast": ("without fine-tuning, larger", RadianceVqrfSettings(steps=0, error_per_kilobyte=3e-8)),
     "paper": (
         "importance pruning, 4096 codes, joint fine-tuning, 8 bits, deflate (Li et al. 2023)",
         RadianceVqrfSettings(method="vqrf", steps=9999, rays=8192, learning_rate=0.1),
