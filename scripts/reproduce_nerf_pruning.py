@@ -40,7 +40,9 @@ from scene_codec.radiance.posed_images import load_posed_images
 KEPT = CHECKOUT / "output" / "nerf_pruning"
 RATIOS = (0.3, 0.5, 0.7, 0.9)
 LARGE = "large"
-LARGE_RATIO = 0.9
+LARGE_RATIO, LEFT_RATIO = 0.9, 0.65
+"""Of all weights, and of those that half of the neurons leave, which are 28 %."""
+
 PARTS = ("paper", "ours", "curve", "variants", "rivals", "nncodec", "speed", "pictures")
 ERRORS_PER_KILOBYTE = (5e-6, 1e-4, 4e-4)
 """Points of the rate curve, without a share that must be pruned."""
@@ -156,9 +158,12 @@ def jobs(part: str, scene: Scene, data: Path, options: argparse.Namespace) -> di
         label = f"ours, {LARGE_RATIO:.0%}"
         changed = {"error_per_kilobyte": 5e-6, "score": "gradient", "learning_rate": 5e-4}
         own = msgspec.structs.replace(at_ratio(LARGE_RATIO, options.steps), **changed)
+        narrow = {"neurons": 0.5, "prune": LEFT_RATIO, "learning_rate": 1e-3, "steps": 3 * options.steps // 2}
+        half = "ours, half of the neurons"
         return {
             "alone": partial(alone, scene, data),
             label: partial(coded, scene, data, label, own),
+            half: partial(coded, scene, data, half, msgspec.structs.replace(own, **narrow)),
         }
     if part in POINTS:
         points = POINTS[part](options.steps)
