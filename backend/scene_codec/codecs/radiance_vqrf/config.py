@@ -79,7 +79,7 @@ class RadianceVqrfSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
 PRESETS: dict[str, tuple[str, RadianceVqrfSettings]] = {
     "balanced": ("next to nothing lost", RadianceVqrfSettings()),
     "high": ("larger files, nothing lost", RadianceVqrfSettings(error_per_kilobyte=5e-8)),
-    "small": ("about a decibel lost", RadianceVqrfSettings(error_per_kilobyte=2e-6)),
+    "small": ("about a decibel lost", RadianceVqrfSettings(error_per_kilobyte=6e-7)),
     "fast": ("without fine-tuning, larger", RadianceVqrfSettings(steps=0, error_per_kilobyte=3e-8)),
     "paper": (
         "importance pruning, 4096 codes, joint fine-tuning, 8 bits, deflate (Li et al. 2023)",
