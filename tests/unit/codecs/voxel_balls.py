@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from scene_codec.codecs.radiance_parts import field_jobs
-from scene_codec.codecs.radiance_vqrf import scene_setup
+from scene_codec.codecs.radiance_vqrf import rate_method, scene_setup
 from scene_codec.radiance.field import render_view
 from scene_codec.radiance.ray_supply import made_cameras
 from scene_codec.radiance.scene_domain import SceneDomain
@@ -89,4 +89,5 @@ def look_at_little(patch):
     """Let the codec look at the few rays that a field of a few hundred nodes needs, not at millions."""
     patch.setattr(scene_setup, "cameras_around", few_cameras)
     patch.setattr(field_jobs, "CHECK_RAYS", CHECK_RAYS)
+    patch.setattr(rate_method, "_COMPARED_RAYS", CHECK_RAYS)
     patch.setattr(StatisticsPlan.__init__, "__defaults__", (2, 400))
