@@ -19,6 +19,7 @@ from scene_codec.bitstream import open_scene_file
 from scene_codec.codecs.radiance_vqrf.config import PRESETS, UNUSED, RadianceVqrfSettings, settings_for
 from scene_codec.codecs.radiance_vqrf.decoder import decode_field
 from scene_codec.codecs.radiance_vqrf.encoder import encode_field
+from scene_codec.codecs.radiance_vqrf.quantised_grid import QuantisedGrid
 from scene_codec.codecs.radiance_vqrf.stored_field import read_header
 from scene_codec.codecs.radiance_vqrf.syntax import FIELD
 from scene_codec.codecs.registry import codec_named
@@ -193,6 +194,17 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(checkpoint, tmp_path, pres
     assert (tmp_path / "checkpoint.pt").exists()
     # The third run is also the proof that the same settings give the same bytes.
     assert sections_of(checkpoint, settings, folder=tmp_path) == whole
+
+
+@pytest.mark.parametrize("learns_from", ["field", "pictures"])
+def test_steps_whose_rays_miss_everything_change_nothing_and_go_on(
+    checkpoint, pictures, tmp_path, monkeypatch, learns_from
+):
+    missed = lambda self, rays, near: torch.zeros(len(rays), dtype=torch.bool)  # noqa: E731
+    monkeypatch.setattr(QuantisedGrid, "meeting", missed)
+    images = {"images": str(pictures)} if learns_from == "pictures" else {}
+    _, details, _ = encoded(checkpoint, tmp_path / "ball.nscene", steps=2, rays=16, **images)
+    assert details["psnr_to_field"] > 20.0
 
 
 def test_larger_errors_make_smaller_files(plain):

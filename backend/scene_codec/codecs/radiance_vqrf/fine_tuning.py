@@ -130,7 +130,9 @@ class FineTuning:
         met = self.quantised.meeting(self._inside(cameras.rays(pixel)), self._domain.near).cpu()
         self._drawn += count
         self._met += int(met.sum())
-        rays, colours = self._lessons.at(pixel[met][:wanted])
+        # Of few rays none may come near a small thing: one that sees the background teaches nothing then.
+        chosen = pixel[met][:wanted] if bool(met.any()) else pixel[:1]
+        rays, colours = self._lessons.at(chosen)
         jitter = torch.zeros(len(colours))  # samples lie where they do when the field is seen
         return RayBatch(self._inside(rays), colours.to(self._device), jitter.to(self._device))
 
