@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from draw_rate_curves import FIGURES, PICTURE, is_current, refresh
+from measurement import mesh_rate_pictures
 from measurement.provenance import CHECKOUT
 from measurement.results import DIGITS, DISTANCES, MEASURES, MEDIANS, RESULTS
 
@@ -44,6 +45,12 @@ comparable in trend only: the sets of the paper are not freely available.
 TABLES = {
     "set-makehuman": "Human bodies (60 meshes of one topology, MakeHuman)",
     "set-dev": "Varied meshes (44 scans, CAD parts and models)",
+    "mesh-rates-dev-alone": "Bytes at equal error: varied meshes (44), each alone",
+    "mesh-rates-makehuman": "Bytes at equal error: human bodies, a set",
+    "mesh-rates-makehuman-alone-12": "Bytes at equal error: human bodies (12), each alone",
+    "mesh-rates-dog-anatomy": "Bytes at equal error: bones and muscles of a dog, a set",
+    "mesh-rates-dog-anatomy-alone-12": "Bytes at equal error: bones and muscles of a dog (12), each alone",
+    "mesh-rates-dev": "Bytes at equal error: varied meshes (44), a set",
     "representation": "Representation: TSDF against TSDF-Def, before compression",
     "resolution": "Resolution of the grid",
     "ssim": "Loss with and without SSIM",
@@ -77,6 +84,9 @@ CURVES = "volume-rates"
 FIELDS = "vqrf-fields"
 """The table whose points are drawn, see `draw_field_rates`."""
 
+MESH_RATES = "mesh-rates-"
+"""Begins the names of tables whose curves are drawn, see `measurement.mesh_rate_pictures`."""
+
 PRUNED = "nerf-ours"
 """The table whose fields are shown, see `measurement.nerf_pictures`."""
 
@@ -93,15 +103,23 @@ def main() -> int:
     if options.check:
         same = DOCUMENT.exists() and DOCUMENT.read_text(encoding="utf-8") == text
         same = same and (not figures.exists() or is_current(figures, picture))
+        same = same and all(mesh_rate_pictures.is_current(path, picture.parent) for path in mesh_figures())
         if not same:
-            print("docs/RESULTS.md or its picture does not fit docs/results/*.json; run: "
+            print("docs/RESULTS.md or a picture of it does not fit docs/results/*.json; run: "
                   "python scripts/make_results.py")  # fmt: skip
         return 0 if same else 1
     if figures.exists():
         refresh(figures, picture)
+    for path in mesh_figures():
+        mesh_rate_pictures.refresh(path, picture.parent)
     DOCUMENT.write_text(text, encoding="utf-8")
     print(DOCUMENT)
     return 0
+
+
+def mesh_figures() -> list[Path]:
+    """Return the result files of mesh codecs whose curves are drawn."""
+    return sorted(RESULTS.glob("mesh_rates_*.json"))
 
 
 def load(folder: Path) -> list[dict[str, Any]]:
@@ -136,6 +154,8 @@ def section(name: str, parts: list[dict[str, Any]]) -> str:
         lines += ["![Bytes and PSNR of voxel fields](pictures/field_rates.png)", ""]
     if name == PRUNED:
         lines += ["![Views, depths and surfaces at each ratio](pictures/nerf_pruning.png)", ""]
+    if name.startswith(MESH_RATES):
+        lines += [line for part in own for line in mesh_pictures(part["file"])]
     lines.append("| | " + " | ".join(MEASURES[field] for field in columns) + " |")
     lines.append("|---|" + "---:|" * len(columns))
     for row, quoted in rows:
@@ -146,6 +166,12 @@ def section(name: str, parts: list[dict[str, Any]]) -> str:
     lines += left_out_lines(ordered)
     lines += [source_line(part) for part in ordered]
     return "\n".join([*lines, ""])
+
+
+def mesh_pictures(file: str) -> list[str]:
+    """Return the lines that show the pictures of a result file."""
+    paths = mesh_rate_pictures.picture_paths(RESULTS / file, DOCUMENT.parent / "pictures")
+    return [line for path in paths for line in (f"![Bytes and error of meshes](pictures/{path.name})", "")]
 
 
 def cell(row: dict[str, Any], field: str) -> str:

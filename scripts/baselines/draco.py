@@ -22,6 +22,7 @@ import DracoPy
 import fast_simplification
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from measurement.mesh_sets import add_set_options, set_files
 from measurement.results import RESULTS, Table, error_fields, write_results
@@ -117,21 +118,39 @@ def code(job: Job) -> Coded:
     vertices, faces = mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32)
     if len(faces) > job.faces:
         vertices, faces = fast_simplification.simplify(vertices, faces, target_count=job.faces)
-    data = DracoPy.encode(
-        vertices,
-        faces,
-        quantization_bits=job.bits,
-        compression_level=10,
-        quantization_range=2.0,
-        quantization_origin=[-1.0, -1.0, -1.0],
-    )
-    decoded = DracoPy.decode(data)
-    copy = TriangleMesh(
-        np.asarray(decoded.points, dtype=np.float64).reshape(-1, 3) * scale + centre,
-        np.asarray(decoded.faces, dtype=np.int64).reshape(-1, 3),
-    )
+    data = draco_encode(vertices, faces, job.bits)
+    decoded = draco_decode(data)
+    copy = TriangleMesh(decoded.vertices * scale + centre, decoded.faces)
     error = compare_meshes(original.mesh, copy, samples=job.samples)
     return Coded(len(data) + PLACEMENT_BYTES, original.mesh.binary_bytes, original.source_bytes, error)
+
+
+def draco_encode(vertices: NDArray[Any], faces: NDArray[Any], bits: int) -> bytes:
+    """Return what Draco makes of a mesh in [-1, 1], at its highest compression level.
+
+    Raises `ValueError` when no face is left at so few bits.
+    """
+    try:
+        data: bytes = DracoPy.encode(
+            vertices.astype(np.float32),
+            faces.astype(np.uint32),
+            quantization_bits=bits,
+            compression_level=10,
+            quantization_range=2.0,
+            quantization_origin=[-1.0, -1.0, -1.0],
+        )
+    except DracoPy.EncodingFailedException as problem:
+        raise ValueError(f"Draco: {problem}") from problem
+    return data
+
+
+def draco_decode(data: bytes) -> TriangleMesh:
+    """Return the mesh of Draco's bytes."""
+    decoded = DracoPy.decode(data)
+    return TriangleMesh(
+        np.asarray(decoded.points, dtype=np.float64).reshape(-1, 3),
+        np.asarray(decoded.faces, dtype=np.int64).reshape(-1, 3),
+    )
 
 
 def framed(mesh: TriangleMesh) -> tuple[TriangleMesh, np.ndarray, float]:

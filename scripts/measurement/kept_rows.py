@@ -21,7 +21,7 @@ def kept_rows(folder: Path, name: str, recipe: str, work: Callable[[], Rows]) ->
 
     Every row says at which commit it was measured.
     """
-    kept = folder / (re.sub(r"[^a-z0-9.]+", "_", name.lower()) + ".json")
+    kept = kept_file(folder, name)
     found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else None
     if found is None or found["recipe"] != recipe:
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +31,11 @@ def kept_rows(folder: Path, name: str, recipe: str, work: Callable[[], Rows]) ->
         kept.write_text(json.dumps(found), encoding="utf-8")
         print(*(json.dumps(row) for row in found["rows"]), sep="\n", flush=True)
     return [row | {"measured_at": found["commit"]} for row in found["rows"]]
+
+
+def kept_file(folder: Path, name: str) -> Path:
+    """Return where a measurement is kept."""
+    return folder / (re.sub(r"[^a-z0-9.]+", "_", name.lower()) + ".json")
 
 
 def commits_note(rows: Rows) -> str:

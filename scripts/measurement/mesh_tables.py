@@ -1,0 +1,139 @@
+"""The table of mesh codecs, and what is kept beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from measurement.kept_rows import Rows, commits_note
+from measurement.mesh_curves import (
+    ANCHOR,
+    ByMesh,
+    contender_row,
+    curve,
+    rate_changes,
+    ratios,
+    set_curve,
+)
+from measurement.results import Table
+
+WHOLE_SET = "whole set"
+
+_COLUMNS = (
+    "setting",
+    "bytes",
+    "point_to_surface",
+    "decoded_to_reference_p99",
+    "reference_to_decoded_p99",
+    "chamfer_excess",
+    "f1_0005",
+    "f1_0010",
+    "normal_consistency",
+    "encode_cpu_seconds",
+    "decode_cpu_seconds",
+    "faces",
+    "added_gb",
+)
+
+Grouped = Mapping[str, Mapping[str, Sequence[dict[str, Any]]]]
+"""Points by contender and mesh."""
+
+
+def contents(
+    rows: Rows, failures: Sequence[dict[str, str]], name: str, meshes: Sequence[str], alone: bool
+) -> tuple[Table, dict[str, Any]]:
+    """Return the table of a measurement and its details; contenders in the order in which they come."""
+    grouped = by_contender(rows, meshes)
+    curves = curves_of(grouped, len(meshes), alone)
+    table_rows = []
+    for contender, points in grouped.items():
+        left_out = [
+            {"name": failure["name"], "reason": failure["reason"]}
+            for failure in failures
+            if failure["contender"] == contender
+        ]
+        if contender in curves:
+            table_rows.append(contender_row(contender, points, curves) | {"left_out": left_out})
+    notes = [*_notes(curves, alone), commits_note(list(rows))]
+    details = {
+        "alone": alone,
+        "anchor": ANCHOR,
+        "curves": curves,
+        "bd_rates": bd_rates(curves),
+        "columns": _COLUMNS,
+        "points": {
+            contender: {mesh: [packed(point) for point in own] for mesh, own in points.items()}
+            for contender, points in grouped.items()
+        },
+    }
+    return Table(f"mesh-rates-{name.replace('_', '-')}", table_rows, notes), details
+
+
+def by_contender(rows: Rows, meshes: Sequence[str]) -> Grouped:
+    """Return points by contender, then by mesh in the order of the set."""
+    grouped: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in sorted(rows, key=lambda row: meshes.index(row["mesh"])):
+        grouped.setdefault(row["contender"], {}).setdefault(row["mesh"], []).append(row)
+    return {contender: grouped[contender] for contender in dict.fromkeys(row["contender"] for row in rows)}
+
+
+def curves_of(grouped: Grouped, count: int, alone: bool) -> dict[str, ByMesh]:
+    """Return the curves of each contender: of every mesh, or one of the set if all its meshes came back."""
+    if alone:
+        return {
+            contender: {mesh: curve(points) for mesh, points in own.items()}
+            for contender, own in grouped.items()
+        }
+    found: dict[str, ByMesh] = {}
+    for contender, own in grouped.items():
+        shared = any(point.get("together") for points in own.values() for point in points)
+        if len(own) == count:
+            found[contender] = {WHOLE_SET: set_curve(own, shared)}
+    return found
+
+
+def bd_rates(curves: Mapping[str, ByMesh]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the BD-rate of every contender (first key) to every other one (second key) for each mesh."""
+    return {
+        contender: {rival: rate_changes(curves[rival], own) for rival in curves if rival != contender}
+        for contender, own in curves.items()
+    }
+
+
+def packed(point: dict[str, Any]) -> str:
+    """Return the columns of a point in one line, six digits each."""
+    values = [point.get(column) for column in _COLUMNS]
+    return "; ".join(format(value, ".6g") if isinstance(value, float) else str(value) for value in values)
+
+
+def _notes(curves: Mapping[str, ByMesh], alone: bool) -> list[str]:
+    """Return what readers of the table should know."""
+    what = (
+        "Each mesh is coded alone, in a file of its own. Bytes are geometric means over the meshes; where "
+        "a contender does not reach an error on all of them, those of the simplification + Draco hull times "
+        "the geometric mean of the ratios to it."
+        if alone
+        else "All meshes of ours lie in one file, those of the others in files of their own, at settings "
+        "chosen for each mesh so that the mean error costs the fewest bytes; bytes and errors are means over "
+        "the set."
+    )
+    notes = [
+        what,
+        "Bytes at an error are interpolated in logarithms between the settings that no other one of the "
+        "contender beats, never beyond them. Ratios are to the hull of simplification + Draco at equal "
+        "point-to-surface error, over all meshes and the seven errors; BD-rates from 1.0e-3 to 8.0e-3 "
+        "(median over the meshes, and mean). Seconds are processor seconds of one process (medians); memory "
+        "is what that process took for a mesh at most. Both are those of the settings nearest to an error of "
+        "2e-3.",
+        "`draco-hull`: simplification by fast-simplification and qslim to 13 numbers of faces, or none, then "
+        "Draco with 7 to 11 bits and 16 bytes for the placement. `draco`: Draco alone.",
+    ]
+    for contender, own in curves.items():
+        found = ratios(curves.get(ANCHOR, {}), own) if contender != ANCHOR else []
+        if found:
+            worst = max(found, key=lambda item: item.ratio)
+            notes.append(
+                f"Worst ratio of `{contender}`: {worst.ratio:.3f} at {worst.error:.1e}, {worst.mesh}, "
+                f"of {len(found)} compared."
+            )
+    return notes
