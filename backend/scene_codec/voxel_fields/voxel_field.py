@@ -15,6 +15,9 @@ from scene_codec.voxel_fields.voxel_model import VoxelModel
 from scene_codec.voxel_fields.voxel_rendering import trace
 
 _RAYS = 4096
+_SAMPLES = 1 << 22
+"""That are looked up at once: with places, nodes and weights they take some hundred bytes each."""
+
 _SEEN = 1e-2
 """Opacity from which on a pixel has a depth."""
 
@@ -34,7 +37,16 @@ class VoxelField:
 
     def render(self, rays: Rays) -> RenderedRays:
         """Return what rays see."""
-        pixels = trace(self.model, to_field_space(rays, self.domain), self.domain).pixels()
+        own = to_field_space(rays, self.domain)
+        if len(rays) > 1 and int(self.model.march(own, self.domain).count.sum()) > _SAMPLES:
+            middle = len(rays) // 2
+            halves = [self.render(rays.part(0, middle)), self.render(rays.part(middle, len(rays)))]
+            return RenderedRays(
+                torch.cat([half.colour for half in halves]),
+                torch.cat([half.depth for half in halves]),
+                torch.cat([half.opacity for half in halves]),
+            )
+        pixels = trace(self.model, own, self.domain).pixels()
         depth = depth_of_distance(pixels.mean_distance, self.domain)
         depth = torch.where(pixels.opacity > _SEEN, depth, 0.0)
         return RenderedRays(pixels.over(self.domain.white_background), depth, pixels.opacity)

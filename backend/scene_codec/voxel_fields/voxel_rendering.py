@@ -19,6 +19,8 @@ from scene_codec.voxel_fields.voxel_model import Marching, Probe, VoxelModel
 
 _LARGEST_DEPTH = 60.0
 _RUN = 8
+_COLOURED = 1 << 17
+"""Samples whose colours are made at once: a network's layers take up to four kilobytes for each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,8 @@ def trace(model: VoxelModel, rays: FieldRays, domain: SceneDomain) -> Trace:
     weights = torch.exp(-depth_before(depth, samples.ray)) * -torch.expm1(-depth)
     clear = torch.exp(-packed_sum(depth, samples.ray, len(rays)))
     coloured = (weights.detach() > limits.weight).nonzero().squeeze(1)
-    colours = probe.colours(place[coloured], rays.views, samples.ray[coloured])
-    return Trace(samples, probe, place, weights, coloured, colours, clear)
+    parts = [probe.colours(place[part], rays.views, samples.ray[part]) for part in coloured.split(_COLOURED)]
+    return Trace(samples, probe, place, weights, coloured, torch.cat(parts), clear)
 
 
 def occupied_samples(model: VoxelModel, rays: FieldRays, marching: Marching) -> tuple[Samples, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from scene_codec.codecs.radiance_parts.weight_coding import IntegerLayer
 from scene_codec.codecs.radiance_vqrf.codec import RadianceVqrfCodec
 from scene_codec.codecs.radiance_vqrf.decoder import decode_field
+from scene_codec.codecs.radiance_vqrf.field_parts import check_storable
 from scene_codec.codecs.radiance_vqrf.stored_field import (
     RULES,
     SPACE,
@@ -32,7 +33,7 @@ from scene_codec.codecs.radiance_vqrf.syntax import (
     write_values,
 )
 from scene_codec.entropy.bit_grid import encode_bit_grid
-from scene_codec.errors import CorruptFileError
+from scene_codec.errors import CorruptFileError, UnsupportedSceneError
 
 CPU = torch.device("cpu")
 LITTLE = 2_000_000
@@ -200,14 +201,15 @@ WRONG_HEADERS = {
     "one node along x": ({"shape": (1, 5, 7)}, "nodes"),
     "negative nodes": ({"shape": (-6, -5, 7)}, "nodes"),
     "a side too long": ({"shape": (2, 2, 2049)}, "nodes"),
-    "too many nodes": ({"shape": (2048, 2048, 33)}, "nodes"),
+    "too many nodes": ({"shape": (2048, 2048, 9)}, "nodes: 2 to 2048 along each axis and 33,554,432 in all"),
+    "nodes of 4 GB to decode": ({"shape": (2048, 2048, 32)}, "33,554,432 in all"),
     "a great many nodes": ({"shape": (1 << 62,) * 3}, "nodes"),
     "more held than nodes": ({"nodes": 211}, "211 of 210"),
     "negative held": ({"nodes": -1}, "nodes"),
     "negative coordinates": ({"coordinates": -1}, "coordinates"),
     "many coordinates": ({"coordinates": 257}, "coordinates"),
-    "many held nodes": ({"shape": (2048, 2048, 32), "nodes": (1 << 23) + 1}, "held nodes"),
-    "many values": ({"shape": (2048, 2048, 32), "nodes": 1 << 23, "coordinates": 256}, "features of"),
+    "many held nodes": ({"shape": (2048, 2048, 8), "nodes": (1 << 23) + 1}, "held nodes"),
+    "many values": ({"shape": (2048, 2048, 8), "nodes": 1 << 23, "coordinates": 256}, "features of"),
     "no features": (shader(features=0), "features"),
     "many features": (shader(features=257), "features"),
     "features of harmonics": (shader(kind="harmonics"), "features for harmonics"),
@@ -240,6 +242,8 @@ WRONG_HEADERS = {
     "steps of nothing": ({"rules": rules(size=0.0)}, "steps"),
     "negative steps": ({"rules": rules(size=-1.0)}, "steps"),
     "endless steps": ({"rules": rules(size=1e-5)}, "steps"),
+    "seventeen steps a node": ({"rules": rules(size=math.sqrt(12) / (17 * sum(SHAPE)))}, "steps"),
+    "endless steps across many nodes": ({"shape": (2048, 2048, 8), "rules": rules(size=6e-5)}, "steps"),
     "codes of the other method": ({"codes": 16}, "codes"),
     "no codes": ({"method": "vqrf"}, "codes"),
     "one code": ({"method": "vqrf", "codes": 1}, "codes"),
@@ -304,8 +308,31 @@ def assert_refused_at_no_cost(sections, message):
 
 def test_the_largest_header_that_is_allowed_is_read():
     large = msgspec.structs.replace(
-        HEADER, shape=(2048, 2048, 32), nodes=1 << 20, coordinates=256, shader=StoredShader(
+        HEADER, shape=(2048, 2048, 8), nodes=1 << 20, coordinates=256, shader=StoredShader(
             kind="network", features=256, widths=(1024,) * 16, view_octaves=16, feature_octaves=16
         )
     )  # fmt: skip
     assert read_header(msgspec.msgpack.encode(large)) == large
+
+
+@pytest.mark.parametrize(
+    ("shape", "sides", "ratio"),
+    [
+        ((256, 256, 256), (2.0, 2.0, 2.0), 0.5),
+        ((300, 300, 300), (3.0, 3.0, 3.0), 0.5),
+        ((44, 61, 29), (1.1, 1.6, 0.7), 0.1),
+        ((700, 570, 64), (3.0, 2.0, 2.0), 0.5),
+        ((320, 320, 320), (2.0, 2.0, 0.2), 0.5),
+    ],
+)
+def test_grids_and_steps_of_public_programs_are_allowed(shape, sides, ratio):
+    """Steps in the shortest way from node to node, of which one is the tenth of the others in the last case."""
+    size = ratio * min(side / (count - 1) for side, count in zip(sides, shape, strict=True))
+    check_storable(msgspec.structs.replace(HEADER, shape=shape, rules=rules(size=size), space=space(high=[
+        side - 1.0 for side in sides
+    ])))  # fmt: skip
+
+
+def test_a_field_of_too_many_nodes_is_refused_by_the_writer_too():
+    with pytest.raises(UnsupportedSceneError, match=r"\(514, 514, 514\) nodes: .* 33,554,432 in all"):
+        check_storable(msgspec.structs.replace(HEADER, shape=(514, 514, 514)))

@@ -5,10 +5,13 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from made_fields import DOMAIN, SHADERS, ball
 from voxel_files import draw
 
 from scene_codec.radiance.cameras import Rays
+from scene_codec.radiance.ray_supply import CameraSet, made_cameras
 from scene_codec.radiance.scene_domain import SceneDomain
+from scene_codec.voxel_fields import voxel_field, voxel_rendering
 from scene_codec.voxel_fields.grid_model import GridModel, GridStep, visible_nodes
 from scene_codec.voxel_fields.node_lattice import NodeIndex, NodeLattice
 from scene_codec.voxel_fields.shading import HarmonicShader, NetworkShader, PlainShader, harmonics
@@ -146,3 +149,28 @@ def test_places_that_are_not_looked_at_change_no_picture():
     one, other = (VoxelField(own, domain).render(rays) for own in (model, masked))
     torch.testing.assert_close(one.colour, other.colour)
     assert float(one.opacity.max()) > 0.1
+
+
+@pytest.mark.parametrize("shader", SHADERS)
+def test_many_samples_are_looked_up_in_parts_that_show_the_same(monkeypatch, shader):
+    field = VoxelField(ball(SHADERS[shader]), DOMAIN)
+    rays = CameraSet(made_cameras(DOMAIN, 3)).draw(200, draw(12))
+    whole = field.render(rays)
+    calls = []
+    trace = voxel_field.trace
+    monkeypatch.setattr(voxel_field, "trace", lambda *values: calls.append(1) or trace(*values))
+    monkeypatch.setattr(voxel_field, "_SAMPLES", 500)
+    monkeypatch.setattr(voxel_rendering, "_COLOURED", 100)
+    parts = field.render(rays)
+    assert len(calls) > 8
+    assert float(whole.opacity.max()) > 0.5
+    for name in ("colour", "depth", "opacity"):
+        # Sums of other numbers of samples round differently in float32.
+        torch.testing.assert_close(getattr(parts, name), getattr(whole, name), atol=1e-5, rtol=1e-5)
+
+
+def test_rays_with_too_many_samples_are_looked_along_one_by_one(monkeypatch):
+    monkeypatch.setattr(voxel_field, "_SAMPLES", 1)
+    model, domain = box_of(0.7, 0.1)
+    rays = Rays(torch.tensor([[0.0, 0.0, 3.0]] * 3), torch.tensor([[0.0, 0.0, -1.0]] * 3))
+    assert VoxelField(model, domain).render(rays).opacity.shape == (3,)

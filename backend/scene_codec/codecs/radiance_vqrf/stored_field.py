@@ -12,8 +12,17 @@ from scene_codec.codecs.radiance_parts.claims import fault_of_claims
 from scene_codec.errors import CorruptFileError
 from scene_codec.radiance.scene_domain import SceneDomain
 
-MAX_NODES = 1 << 27
+MAX_NODES = 1 << 25
+"""322 along each axis; TensoRF has 300, DirectVoxGO 256. Which of them are held takes 27 bytes a node to decode."""
+
 MAX_SIDE = 1 << 11
+MAX_SAMPLES = 1 << 15
+"""Of a ray along the longest side of the box."""
+
+MAX_SAMPLES_PER_NODE = 16
+"""Of a ray along the diagonal of the box, for each node along the three axes: published renderers take about one,
+and ten where nodes are ten times as dense along one axis as along others."""
+
 MAX_FEATURES = 256
 MAX_VALUES = 1 << 28
 MAX_HELD = 1 << 23
@@ -148,7 +157,7 @@ def _fault_of_grid(header: FieldHeader) -> str | None:
     """Return what is impossible in the sizes of a grid, before anything of them is allocated."""
     shape = header.shape
     if not all(2 <= side <= MAX_SIDE for side in shape) or math.prod(shape) > MAX_NODES:
-        return f"{shape} nodes"
+        return f"{shape} nodes: 2 to {MAX_SIDE} along each axis and {MAX_NODES:,} in all are allowed"
     if not 0 <= header.nodes <= math.prod(shape):
         return f"{header.nodes} of {math.prod(shape)} nodes"
     if not 0 <= header.coordinates <= MAX_FEATURES:
@@ -179,7 +188,7 @@ def _fault_of_planes(header: FieldHeader) -> str | None:
         return "where rays may enter its box, or the box of its mask"
     sides_fit = len(planes.mask) in (0, 3) and all(2 <= side <= MAX_SIDE for side in planes.mask)
     fits = sides_fit and math.prod(planes.mask) <= MAX_NODES
-    return None if fits else f"a mask of {planes.mask} nodes"
+    return None if fits else f"a mask of {planes.mask} nodes, of which {MAX_NODES:,} are allowed"
 
 
 def _fault_of_shader(shader: StoredShader) -> str | None:
@@ -215,5 +224,6 @@ def _fault_of_numbers(header: FieldHeader) -> str | None:
         return "a rule of its density or its lens"
     sides = [b - a for a, b in zip(corners[:3], corners[3:], strict=True)]
     # A ray through the box has a bounded number of samples, and a sample a bounded reach: rendering must end.
-    fits = max(sides) / (16 * MAX_SIDE) <= size <= math.hypot(*sides)
-    return None if fits else f"steps of {size:g}"
+    diagonal = math.hypot(*sides)
+    least = max(max(sides) / MAX_SAMPLES, diagonal / (MAX_SAMPLES_PER_NODE * sum(header.shape)))
+    return None if least <= size <= diagonal else f"steps of {size:g}"
