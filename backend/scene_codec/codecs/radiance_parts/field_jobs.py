@@ -18,8 +18,10 @@ from scene_codec.radiance.ray_supply import CameraSet, PictureRays
 from scene_codec.reports import ObjectFailure
 
 CHECK_RAYS = 20_000
-_LEAST_SHARE_EXPLAINED = 0.5
-"""Of the variance of pictures; a field of the scene explains over 0.9, one of another scene next to none."""
+_LEAST_SHARE_EXPLAINED = 0.3
+"""Of the variance of pictures. A chair explains 0.93 of its own pictures and 0.21 of those of another object in
+the middle of the same background, at 2/3 of its size 0.27; a field of 60 steps explains 0.46, a weak one of a
+forward-facing scene 0.49."""
 
 EncodeFile = Callable[[CheckpointFile, Progress], CodedObject]
 
@@ -66,12 +68,15 @@ def check_pictures(
     seen = _colours(field, cameras, pixel, progress)
     one_colour = wanted.mean(dim=0, keepdim=True).expand_as(wanted)
     variance = float((one_colour - wanted).square().mean())
-    if float((seen - wanted).square().mean()) > (1.0 - _LEAST_SHARE_EXPLAINED) * variance:
+    error = float((seen - wanted).square().mean())
+    if error > (1.0 - _LEAST_SHARE_EXPLAINED) * variance:
         of_field, of_colour = (_hundredths(own, wanted) / 100 for own in (seen, one_colour))
         raise InvalidRequestError(
             f"The pictures do not show this field: it is {of_field:.1f} dB from them, one grey or coloured "
-            f"area would be {of_colour:.1f} dB. Are they of another scene, or in other units or another "
-            "background?"
+            f"area would be {of_colour:.1f} dB. Give pictures of its own scene, with cameras in its units "
+            "(of Plenoxels, see scale) and the background that it was trained with. If they are, it has "
+            "hardly learnt the scene: train it for more steps, or leave the pictures out, and the file will "
+            "show what it shows."
         )
 
 
