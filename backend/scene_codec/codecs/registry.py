@@ -22,6 +22,7 @@ VOXEL_FIELD_CODEC = "radiance-vqrf"
 def all_codecs() -> dict[str, Codec]:
     """Return every codec by its name in files."""
     from scene_codec.codecs.mesh_necgs.codec import MeshNecgsCodec
+    from scene_codec.codecs.mesh_surface.codec import MeshSurfaceCodec
     from scene_codec.codecs.nerf_pruned.codec import NerfPrunedCodec
     from scene_codec.codecs.radiance_vqrf.codec import RadianceVqrfCodec
     from scene_codec.codecs.volume_vae.codec import VolumeVaeCodec
@@ -29,6 +30,7 @@ def all_codecs() -> dict[str, Codec]:
 
     codecs: list[Codec] = [
         MeshNecgsCodec(),
+        MeshSurfaceCodec(),
         VolumeWaveletCodec(),
         VolumeVaeCodec(),
         NerfPrunedCodec(),

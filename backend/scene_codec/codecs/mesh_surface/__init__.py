@@ -1,0 +1,1 @@
+"""Codec mesh-surface: triangles placed for the surface they stand for."""

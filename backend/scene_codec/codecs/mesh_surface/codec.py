@@ -1,0 +1,91 @@
+"""The codec of single surfaces as the public API sees it. It needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from scene_codec.codecs.mesh_surface import syntax
+from scene_codec.codecs.mesh_surface.config import (
+    CODEC_NAME,
+    DEFAULT_PRESET,
+    PRESETS,
+    MeshSurfaceSettings,
+    contradiction,
+    settings_for,
+)
+from scene_codec.codecs.overrides import with_overrides
+from scene_codec.errors import InvalidRequestError
+from scene_codec.geometry.scene_object import SceneObject
+from scene_codec.reports import CodecInfo, Details
+
+if TYPE_CHECKING:
+    from scene_codec.codecs.contract import CodedSet, EncodeItem, JobContext, ObjectDecoder
+
+
+class MeshSurfaceCodec:
+    """Triangles chosen, placed and rounded for the surface they stand for; each mesh for itself."""
+
+    info = CodecInfo(
+        name=CODEC_NAME,
+        content="mesh",
+        summary="Single meshes, open or closed, as fitted and context-coded triangles, to a wanted error or size",
+        default_preset=DEFAULT_PRESET,
+        presets={name: explanation for name, (explanation, _) in PRESETS.items()},
+    )
+    payload_version = syntax.PAYLOAD_VERSION
+    shared_labels: Mapping[int, str] = syntax.SHARED_LABELS
+    object_labels: Mapping[int, str] = syntax.OBJECT_LABELS
+    detail_kinds: tuple[int, ...] = (syntax.SURFACE,)
+    uses_torch = False
+
+    def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> MeshSurfaceSettings:
+        """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
+        settings = with_overrides(CODEC_NAME, settings_for(preset), overrides)
+        fault = contradiction(settings, frozenset(overrides))
+        if fault is not None:
+            raise InvalidRequestError(f"The settings of {CODEC_NAME} contradict each other: {fault}.")
+        return settings
+
+    def encode(
+        self, objects: Sequence[EncodeItem], settings: msgspec.Struct, context: JobContext
+    ) -> CodedSet:
+        """Code meshes one by one. Raises `UnsupportedSceneError` if none can be coded, `Cancelled`."""
+        from scene_codec.codecs.mesh_surface.encoder import encode_surfaces
+
+        assert isinstance(settings, MeshSurfaceSettings)
+        meshes = [item for item in objects if isinstance(item, SceneObject)]
+        assert len(meshes) == len(objects)
+        return encode_surfaces(meshes, settings, context)
+
+    def add(
+        self,
+        objects: Sequence[EncodeItem],
+        shared: Mapping[int, bytes],
+        settings: msgspec.Struct,
+        context: JobContext,
+    ) -> CodedSet:
+        """Code more meshes; those of a file share nothing."""
+        return self.encode(objects, settings, context)
+
+    def details(self, sections: Mapping[int, bytes]) -> Details:
+        """Return triangles, step and the error that was reached. Raises `CorruptFileError`."""
+        surface = syntax.read_surface(sections)
+        return {
+            "surface": (
+                {
+                    "faces": surface.faces,
+                    "closed": surface.closed,
+                    "mean_error": surface.error.value * surface.frame.scale,
+                    "step": surface.step.value * surface.frame.scale,
+                },
+            )
+        }
+
+    def decoder(self, shared: Mapping[int, bytes], device: str) -> ObjectDecoder:
+        """Return the decoder of a file."""
+        from scene_codec.codecs.mesh_surface.decoder import SurfaceDecoder
+
+        return SurfaceDecoder()

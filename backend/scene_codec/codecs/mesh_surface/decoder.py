@@ -1,0 +1,38 @@
+"""From the section of an object back to its mesh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scene_codec.codecs.mesh_surface.prior import shipped_prior, surface_models
+from scene_codec.codecs.mesh_surface.surface_walk import SurfaceWalk
+from scene_codec.codecs.mesh_surface.syntax import CodedSurface, read_surface
+from scene_codec.entropy.adaptive_bits import BitDecoder
+from scene_codec.errors import CorruptFileError
+from scene_codec.geometry.scene_object import TriangleMesh
+from scene_codec.progress import Progress
+
+
+class SurfaceDecoder:
+    """Decodes the objects of one file, any one without the others."""
+
+    def decode(self, sections: Mapping[int, bytes], progress: Progress) -> TriangleMesh:
+        """Return an object's mesh in scene units. Raises `CorruptFileError`, `Cancelled`."""
+        progress.check_cancelled()
+        surface = read_surface(sections)
+        return surface.frame.out_of(surface_mesh(surface, progress))
+
+
+def surface_mesh(surface: CodedSurface, progress: Progress) -> TriangleMesh:
+    """Return the mesh, in its frame, that a coded surface stands for."""
+    decoder = BitDecoder(surface.stream, shipped_prior(surface.prior))
+    walk = SurfaceWalk(decoder, surface_models(), surface.steps)
+
+    def check() -> None:
+        progress.check_cancelled()
+        if decoder.exhausted:
+            raise CorruptFileError("A surface goes on behind the end of its bytes.")
+
+    vertices, faces = walk.run(surface.faces, check)
+    decoder.finish()
+    return TriangleMesh(vertices, faces)

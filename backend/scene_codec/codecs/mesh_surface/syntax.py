@@ -1,0 +1,83 @@
+"""The sections of a mesh-surface file and their bytes, written and read side by side.
+
+| kind | where | content |
+|---|---|---|
+| 16 SURFACE | object | frame and its length, prior, shape, step, error, number of faces, then the walk |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scene_codec.bitstream import Section
+from scene_codec.codecs.mesh_surface.prior import MODEL_FILES
+from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps
+from scene_codec.entropy.byte_fields import ByteReader, varint
+from scene_codec.entropy.quantisers import QuantisationStep, read_step
+from scene_codec.errors import CorruptFileError
+from scene_codec.geometry.normalisation import Frame
+
+PAYLOAD_VERSION = 1
+
+SURFACE = 16
+
+SHARED_LABELS: dict[int, str] = {}
+OBJECT_LABELS = {SURFACE: "surface"}
+
+MOST_FACES = 1 << 20
+_MOST_IN_PLANE = 8
+_CLOSED = 1
+
+
+@dataclass(frozen=True)
+class CodedSurface:
+    """Content of a SURFACE section.
+
+    prior : number of the statistics that the walk begins with
+    step : rounding step across the surface, in the frame
+    error : mean distance from the mesh, both ways, in the frame, as measured by the encoder
+    stream : the walk
+    """
+
+    frame: Frame
+    prior: int
+    closed: bool
+    in_plane: int
+    step: QuantisationStep
+    error: QuantisationStep
+    faces: int
+    stream: bytes
+
+    @property
+    def steps(self) -> SurfaceSteps:
+        """What coordinates are rounded to."""
+        return SurfaceSteps(self.step.value, float(self.in_plane), self.closed)
+
+
+def write_surface(surface: CodedSurface) -> tuple[Section, ...]:
+    """Return the sections of an object."""
+    frame = surface.frame.to_bytes()
+    shape = _CLOSED * surface.closed | surface.in_plane - 1 << 1
+    head = bytes([len(frame)]) + frame + bytes([surface.prior, shape])
+    head += surface.step.to_bytes() + surface.error.to_bytes() + varint(surface.faces)
+    return (Section(SURFACE, head + surface.stream),)
+
+
+def read_surface(sections: Mapping[int, bytes]) -> CodedSurface:
+    """Read the sections of an object. Raises `CorruptFileError`."""
+    if SURFACE not in sections:
+        raise CorruptFileError("The object has no surface section.")
+    reader = ByteReader(sections[SURFACE])
+    frame = Frame.from_bytes(reader.take(reader.byte()))
+    prior, shape = reader.byte(), reader.byte()
+    step, error, faces = read_step(reader), read_step(reader), reader.varint()
+    if prior not in MODEL_FILES:
+        raise CorruptFileError(f"A surface begins with statistics number {prior}, which do not exist.")
+    if shape >> 1 >= _MOST_IN_PLANE or not 1 <= faces <= MOST_FACES or not 2.0**-40 <= step.value <= 4.0:
+        raise CorruptFileError("A surface has impossible steps, or an impossible number of faces.")
+    if not math.isfinite(error.value):
+        raise CorruptFileError("The error of a surface is not a number.")
+    closed, in_plane = bool(shape & _CLOSED), (shape >> 1) + 1
+    return CodedSurface(frame, prior, closed, in_plane, step, error, faces, reader.rest())

@@ -1,0 +1,73 @@
+"""Any triangles as an oriented manifold: every edge has one or two faces, every vertex one fan of them."""
+
+from __future__ import annotations
+
+import igl
+import numpy as np
+from numpy.typing import NDArray
+
+from scene_codec.geometry.scene_object import TriangleMesh
+
+
+def welded(mesh: TriangleMesh) -> TriangleMesh:
+    """Return the mesh with vertices at the same place made one, without faces that thereby lose their area.
+
+    Of faces with the same three corners one remains.
+    """
+    vertices, index = np.unique(mesh.vertices, axis=0, return_inverse=True)
+    faces = index.reshape(-1)[mesh.faces]
+    a, b, c = faces.T
+    faces = faces[(a != b) & (b != c) & (c != a)]
+    _, first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
+    return _compact(vertices, faces[np.sort(first)])
+
+
+def manifold(mesh: TriangleMesh) -> TriangleMesh:
+    """Return the same surface, cut along edges and at vertices where it is no manifold, faces oriented alike.
+
+    Vertices are doubled where it is cut; no face is lost. The order of faces is kept.
+    """
+    if len(mesh.faces) == 0:
+        return mesh
+    faces, origin = igl.split_nonmanifold(np.ascontiguousarray(mesh.faces))
+    cut = _compact(mesh.vertices[origin], np.asarray(faces, np.int64))
+    if is_oriented(cut.faces):
+        return cut
+    turned, _ = igl.bfs_orient(np.ascontiguousarray(cut.faces))
+    faces, origin = igl.split_nonmanifold(np.ascontiguousarray(turned, np.int64))
+    cut = _compact(cut.vertices[origin], np.asarray(faces, np.int64))
+    return cut if is_oriented(cut.faces) else _loose(cut)
+
+
+def is_oriented(faces: NDArray[np.int64]) -> bool:
+    """Return whether no two faces run along an edge in the same direction."""
+    directed = _directed_edges(faces)
+    return len(np.unique(directed)) == len(directed)
+
+
+def is_closed(faces: NDArray[np.int64]) -> bool:
+    """Return whether each edge of oriented faces has a face on both sides."""
+    return bool(np.isin(_directed_edges(faces[:, ::-1]), _directed_edges(faces)).all())
+
+
+def parts_of(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each face the number of its connected part, (f,)."""
+    return np.asarray(igl.facet_components(np.ascontiguousarray(faces))[1], np.int64)
+
+
+def _directed_edges(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a number for each directed edge, the same for the same edge, (3f,)."""
+    starts, ends = faces.T.ravel(), np.roll(faces, -1, axis=1).T.ravel()
+    directed: NDArray[np.int64] = starts * (int(faces.max(initial=0)) + 1) + ends
+    return directed
+
+
+def _compact(vertices: NDArray[np.float64], faces: NDArray[np.int64]) -> TriangleMesh:
+    """Return a mesh without vertices that no face uses."""
+    used, index = np.unique(faces, return_inverse=True)
+    return TriangleMesh(vertices[used], index.reshape(-1, 3).astype(np.int64))
+
+
+def _loose(mesh: TriangleMesh) -> TriangleMesh:
+    """Return the faces without any connection: the last resort."""
+    return TriangleMesh(mesh.vertices[mesh.faces.ravel()], np.arange(mesh.faces.size).reshape(-1, 3))

@@ -1,0 +1,155 @@
+"""Moves the vertices of a coarse mesh to where its surface is nearest to another one.
+
+Simplification leaves vertices where the quadrics of the faces that went are least; the surface between them
+is on average a third closer when it is fitted as a whole. Each step pairs points on both surfaces with their
+nearest ones on the other, and solves for the vertices that make the distances along the normals least (point
+to plane, Y. Chen, G. Medioni, 1992): vertices may slide along the surface freely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import igl
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, eye
+from scipy.sparse.linalg import splu
+
+from scene_codec.geometry.scene_object import TriangleMesh
+from scene_codec.geometry.signed_distance import SurfaceDistance
+
+_HOLD = 1e-3
+"""What holds a vertex in place, against the mean weight of all."""
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceError:
+    """How a mesh differs from its original, to second order in its vertices.
+
+    distance : mean of the two mean distances, in the units of the meshes
+    curvature : (3v, 3v), half the second derivative of the mean squared distances
+    pull : (3v,), what moves the vertices towards the original
+    """
+
+    distance: float
+    curvature: csr_matrix
+    pull: NDArray[np.float64]
+
+
+class FittingTarget:
+    """A surface that others are fitted to.
+
+    points : how many on each surface are paired
+    """
+
+    def __init__(self, mesh: TriangleMesh, points: int, seed: int = 0) -> None:
+        self._mesh = mesh
+        self._surface = SurfaceDistance(mesh)
+        self._normals = _face_normals(mesh)
+        self._count = points
+        self._seed = seed
+        self._points, picked, _ = _sample(mesh, points, np.random.default_rng([seed, 0]))
+        self._point_normals = self._normals[picked]
+
+    def error_of(self, mesh: TriangleMesh) -> SurfaceError:
+        """Return how a mesh differs from the target."""
+        there = SurfaceDistance(mesh).closest(self._points)
+        weights = _barycentric(there.points, mesh, there.faces)
+        points, own_faces, own_weights = _sample(mesh, self._count, np.random.default_rng([self._seed, 1]))
+        back = self._surface.closest(points)
+        distance = 0.5 * float(there.distances.mean() + back.distances.mean())
+        pairs = _Pairs(
+            corners=mesh.faces[np.concatenate([there.faces, own_faces])],
+            weights=np.concatenate([weights, own_weights]),
+            goals=np.concatenate([self._points, back.points]),
+            normals=np.concatenate([self._point_normals, self._normals[back.faces]]),
+        )
+        curvature, pull = pairs.system(mesh.vertices)
+        return SurfaceError(distance, curvature, pull)
+
+    def distance_of(self, mesh: TriangleMesh, points: int) -> float:
+        """Return the mean of the two mean distances, from other points than those of the fit."""
+        generator = np.random.default_rng([self._seed, 2])
+        here, _, _ = _sample(self._mesh, points, generator)
+        there, _, _ = _sample(mesh, points, generator)
+        forward = SurfaceDistance(mesh).closest(here).distances
+        backward = self._surface.closest(there).distances
+        return 0.5 * float(forward.mean() + backward.mean())
+
+    def fit(self, mesh: TriangleMesh, steps: int) -> tuple[TriangleMesh, SurfaceError]:
+        """Return the mesh with its vertices moved, the best of so many steps, and how it differs."""
+        error = self.error_of(mesh)
+        best = mesh, error
+        for _ in range(steps):
+            mesh = TriangleMesh(mesh.vertices + _step(error, len(mesh.vertices)), mesh.faces)
+            if not np.isfinite(mesh.vertices).all():
+                break
+            error = self.error_of(mesh)
+            if error.distance < best[1].distance:
+                best = mesh, error
+        return best
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Points of a mesh as weighted corners, (m, 3) each, with the goal and the direction that counts."""
+
+    corners: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    goals: NDArray[np.float64]
+    normals: NDArray[np.float64]
+
+    def system(self, vertices: NDArray[np.float64]) -> tuple[csr_matrix, NDArray[np.float64]]:
+        """Return the normal equations, divided by the number of pairs."""
+        pairs = len(self.corners)
+        here = np.einsum("mk,mkd->md", self.weights, vertices[self.corners])
+        missing = np.einsum("md,md->m", self.goals - here, self.normals)
+        rows = np.repeat(np.arange(pairs), 9)
+        columns = (3 * self.corners[:, :, None] + np.arange(3)).reshape(-1)
+        values = (self.weights[:, :, None] * self.normals[:, None, :]).reshape(-1)
+        matrix = csr_matrix((values, (rows, columns)), shape=(pairs, vertices.size))
+        return (matrix.T @ matrix).tocsr() / pairs, matrix.T @ missing / pairs
+
+
+def _step(error: SurfaceError, vertices: int) -> NDArray[np.float64]:
+    """Return the moves (v, 3) that make the quadratic least."""
+    hold = _HOLD * float(error.curvature.diagonal().mean())
+    system = error.curvature + hold * eye(3 * vertices)
+    moves: NDArray[np.float64] = splu(system.tocsc()).solve(error.pull).reshape(-1, 3)
+    return moves
+
+
+def _sample(
+    mesh: TriangleMesh, count: int, generator: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64]]:
+    """Return points uniform by area, their faces and their weights of the corners."""
+    corners = mesh.vertices[mesh.faces]
+    total = np.cumsum(
+        np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    )
+    picked = np.searchsorted(total, generator.random(count) * total[-1], side="right")
+    picked = np.minimum(picked, len(total) - 1)
+    first, second = generator.random((2, count))
+    root = np.sqrt(first)
+    weights = np.stack([1.0 - root, root * (1.0 - second), root * second], axis=1)
+    return np.einsum("mk,mkd->md", weights, corners[picked]), picked, weights
+
+
+def _face_normals(mesh: TriangleMesh) -> NDArray[np.float64]:
+    """Return unit normals, zero where a face has no area."""
+    corners = mesh.vertices[mesh.faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0.0)
+
+
+def _barycentric(
+    points: NDArray[np.float64], mesh: TriangleMesh, faces: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the weights of the corners for points on faces; even ones where a face has no area."""
+    a, b, c = (np.ascontiguousarray(mesh.vertices[mesh.faces[faces, corner]]) for corner in range(3))
+    weights = igl.barycentric_coordinates(points, a, b, c)
+    sound = np.isfinite(weights).all(axis=1, keepdims=True)
+    even: NDArray[np.float64] = np.where(sound, weights, 1.0 / 3.0)
+    return even

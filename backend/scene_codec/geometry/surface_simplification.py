@@ -1,0 +1,56 @@
+"""Fewer triangles for the same surface, by quadric error metrics (M. Garland, P. Heckbert, 1997)."""
+
+from __future__ import annotations
+
+import fast_simplification
+import igl
+import numpy as np
+
+from scene_codec.geometry.manifold_surface import manifold, welded
+from scene_codec.geometry.scene_object import TriangleMesh
+
+_ENOUGH = 1.15
+"""A simplifier that stops at more than so many times the faces asked for has failed."""
+
+
+class SurfaceSimplifier:
+    """One surface, simplified to any number of faces.
+
+    libigl's edge collapses with optimal placement are tried first; they keep manifolds and borders, but stop
+    where a part cannot be collapsed further. The second way, by fast-simplification, lets parts vanish.
+    """
+
+    def __init__(self, mesh: TriangleMesh) -> None:
+        """Prepare a mesh that has passed `mesh_checks.prepare_mesh`."""
+        self.source = manifold(welded(mesh))
+
+    def to_faces(self, count: int) -> TriangleMesh:
+        """Return an oriented manifold of about `count` faces, of all of them when there are not more."""
+        if count >= len(self.source.faces):
+            return self.source
+        collapsed = self._collapsed(count)
+        if len(collapsed.faces) > _ENOUGH * count or len(collapsed.faces) == 0:
+            other = self._decimated(count)
+            if len(other.faces) and (len(other.faces) < len(collapsed.faces) or not len(collapsed.faces)):
+                return other
+        return collapsed if len(collapsed.faces) else self.source
+
+    def _collapsed(self, count: int) -> TriangleMesh:
+        """Return what libigl makes of the surface."""
+        faces = np.asfortranarray(self.source.faces, dtype=np.int32)
+        vertices, simplified, *_ = igl.qslim(np.asfortranarray(self.source.vertices), faces, count)
+        return _sound(np.asarray(vertices, np.float64), np.asarray(simplified, np.int64))
+
+    def _decimated(self, count: int) -> TriangleMesh:
+        """Return what fast-simplification makes of it."""
+        vertices, faces = fast_simplification.simplify(
+            self.source.vertices.astype(np.float32), self.source.faces.astype(np.int32), target_count=count
+        )
+        return _sound(np.asarray(vertices, np.float64), np.asarray(faces, np.int64))
+
+
+def _sound(vertices: np.ndarray, faces: np.ndarray) -> TriangleMesh:
+    """Return a simplifier's result as a manifold, without what is not a number."""
+    finite = np.isfinite(vertices).all(axis=1)
+    kept = faces[finite[faces].all(axis=1)] if len(faces) else faces.reshape(0, 3)
+    return manifold(welded(TriangleMesh(np.where(finite[:, None], vertices, 0.0), kept)))
