@@ -6,6 +6,7 @@ computed, which the model knows. Weights and colours are differentiable.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -69,8 +70,13 @@ def trace(model: VoxelModel, rays: FieldRays, domain: SceneDomain) -> Trace:
     weights = torch.exp(-depth_before(depth, samples.ray)) * -torch.expm1(-depth)
     clear = torch.exp(-packed_sum(depth, samples.ray, len(rays)))
     coloured = (weights.detach() > limits.weight).nonzero().squeeze(1)
-    parts = [probe.colours(place[part], rays.views, samples.ray[part]) for part in coloured.split(_COLOURED)]
-    return Trace(samples, probe, place, weights, coloured, torch.cat(parts), clear)
+    colours = torch.cat(
+        [
+            probe.colours(place[part], rays.views, samples.ray[part])
+            for part in torch.tensor_split(coloured, max(1, math.ceil(len(coloured) / _COLOURED)))
+        ]
+    )
+    return Trace(samples, probe, place, weights, coloured, colours, clear)
 
 
 def occupied_samples(model: VoxelModel, rays: FieldRays, marching: Marching) -> tuple[Samples, Tensor]:

@@ -326,7 +326,7 @@ def test_the_largest_header_that_is_allowed_is_read():
     ],
 )
 def test_grids_and_steps_of_public_programs_are_allowed(shape, sides, ratio):
-    """Steps in the shortest way from node to node, of which one is the tenth of the others in the last case."""
+    """Steps in the shortest way between nodes, which is a tenth of the others in the last case."""
     size = ratio * min(side / (count - 1) for side, count in zip(sides, shape, strict=True))
     check_storable(msgspec.structs.replace(HEADER, shape=shape, rules=rules(size=size), space=space(high=[
         side - 1.0 for side in sides

@@ -19,9 +19,9 @@ from scene_codec.reports import ObjectFailure
 
 CHECK_RAYS = 20_000
 _LEAST_SHARE_EXPLAINED = 0.3
-"""Of the variance of pictures. A chair explains 0.93 of its own pictures and 0.21 of those of another object in
-the middle of the same background, at 2/3 of its size 0.27; a field of 60 steps explains 0.46, a weak one of a
-forward-facing scene 0.49."""
+"""Of the variance of pictures. A chair explains 0.93 of its own pictures, and 0.21 of those of another object
+in the middle of the same background; at 2/3 of its size 0.27; after 60 steps 0.46. A weak field of a
+forward-facing scene explains 0.49."""
 
 EncodeFile = Callable[[CheckpointFile, Progress], CodedObject]
 

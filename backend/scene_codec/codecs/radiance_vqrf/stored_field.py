@@ -13,15 +13,15 @@ from scene_codec.errors import CorruptFileError
 from scene_codec.radiance.scene_domain import SceneDomain
 
 MAX_NODES = 1 << 25
-"""322 along each axis; TensoRF has 300, DirectVoxGO 256. Which of them are held takes 27 bytes a node to decode."""
+"""322 along each axis; TensoRF has 300, DirectVoxGO 256. To decode which are held takes 27 bytes a node."""
 
 MAX_SIDE = 1 << 11
 MAX_SAMPLES = 1 << 15
 """Of a ray along the longest side of the box."""
 
 MAX_SAMPLES_PER_NODE = 16
-"""Of a ray along the diagonal of the box, for each node along the three axes: published renderers take about one,
-and ten where nodes are ten times as dense along one axis as along others."""
+"""Of a ray along the diagonal of the box, for each node along the three axes: published renderers take about
+one, and ten where nodes are ten times as dense along one axis as along others."""
 
 MAX_FEATURES = 256
 MAX_VALUES = 1 << 28
