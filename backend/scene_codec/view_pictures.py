@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,14 @@ class PictureFiles:
             )
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._folder):
+                pass
+        except OSError as error:
+            raise InvalidRequestError(
+                f"Nothing can be written into '{self._folder}': {error.strerror or error}."
+            ) from error
         if self._film is not None:
             self._opened = self._end.enter_context(self._film)
         return self

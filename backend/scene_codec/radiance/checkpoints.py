@@ -17,6 +17,7 @@ from typing import Literal
 from scene_codec.errors import InvalidRequestError, SceneCodecError, UnsupportedSceneError
 from scene_codec.networks.radiance_mlp import RadianceMlp
 from scene_codec.radiance.archive_names import LEGACY_START, PICKLE_MEMBER, ZIP_START, zip_names
+from scene_codec.radiance.damaged_files import damaged_file
 from scene_codec.radiance.keras_checkpoint import holds_objects, load_keras_network
 from scene_codec.radiance.scene_domain import SceneDomain
 from scene_codec.radiance.stored_layers import EXPECTED_LAYOUTS, LARGEST_FILE, StoredPair, unexpected
@@ -160,7 +161,4 @@ def _start_of(file: Path) -> bytes:
 
 def _unreadable(files: list[Path], error: Exception) -> UnsupportedSceneError:
     names = " or ".join(f"'{file.name}'" for file in files)
-    if isinstance(error, PermissionError):
-        return UnsupportedSceneError(f"{names} cannot be read: {error.strerror}.")
-    reason = str(error)[:200].encode("ascii", "replace").decode().rstrip(".") or type(error).__name__
-    return UnsupportedSceneError(f"{names} is damaged: {reason}. Copy it again. {EXPECTED_LAYOUTS}")
+    return damaged_file(names, error, EXPECTED_LAYOUTS)

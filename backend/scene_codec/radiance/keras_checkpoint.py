@@ -66,11 +66,15 @@ def holds_objects(stream: BytesIO) -> bool:
 
     Raises ValueError when it is no .npy file.
     """
-    version = np.lib.format.read_magic(stream)
-    if version not in ((1, 0), (2, 0)):
-        return False
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            return False
+        first = version == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(stream)
+    except ValueError as error:
+        raise ValueError("its header is not one that NumPy writes") from error
     return dtype == np.dtype(object) and len(shape) == 1
 
 

@@ -7,7 +7,7 @@ the name and the arguments here, so that a reader can check all of it before the
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -131,6 +131,15 @@ def _is_key(value: object) -> bool:
     return isinstance(value, str) or (is_count(value) and value < _LARGEST_KEY)
 
 
+def _instructions(stream: BytesIO) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    """Yield the instructions of a pickle and their arguments. Raises ValueError where there is none."""
+    try:
+        for opcode, argument, _ in pickletools.genops(stream):
+            yield opcode, argument
+    except Exception as error:  # of arguments that are cut off, too long or no text
+        raise ValueError("its pickle is cut off, or holds what is no instruction") from error
+
+
 class _Machine:
     """The stack machine: a stack of values, the stacks below the marks, and the values kept for later."""
 
@@ -168,13 +177,13 @@ class _Machine:
         }
 
     def run(self, stream: BytesIO) -> object:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (opcode, argument) in enumerate(_instructions(stream)):
             if opcode.name == "STOP":
                 return self._pop()
             if count == MOST_INSTRUCTIONS:
                 raise self._refused("holds a pickle that is too long for a checkpoint")
             self._step(opcode.name, argument)
-        raise EOFError("the pickle has no end")
+        raise ValueError("its pickle has no end")
 
     def _step(self, instruction: str, argument: object) -> None:
         if instruction in _LITERALS:
@@ -214,21 +223,21 @@ class _Machine:
 
     def _drop(self, size: int) -> list[Any]:
         if len(self._stack) < size:
-            raise ValueError("the pickle takes more values than it gave")
+            raise ValueError("its pickle takes more values than it gave")
         values = self._stack[-size:]
         del self._stack[-size:]
         return values
 
     def _extend(self, values: list[Any]) -> None:
         if not isinstance(self._stack[-1], list):
-            raise ValueError("the pickle appends to what is no list")
+            raise ValueError("its pickle appends to what is no list")
         self._stack[-1].extend(values)
 
     def _set_items(self, values: list[Any]) -> None:
         target = self._stack[-1]
         entries = target.entries if isinstance(target, Record) else target
         if not isinstance(entries, dict) or len(values) % 2:
-            raise ValueError("the pickle sets entries of what is no dict")
+            raise ValueError("its pickle sets entries of what is no dict")
         for key, value in zip(values[::2], values[1::2], strict=True):
             if not _is_key(key):
                 raise self._refused("holds a dict whose keys are neither texts nor numbers")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scene_codec.errors import SceneCodecError, UnsupportedSceneError
+from scene_codec.radiance.damaged_files import damaged_file
 from scene_codec.radiance.torch_archive import read_torch_archive
 from scene_codec.radiance.voxel_file_names import voxel_file_kind
 from scene_codec.voxel_fields.dvgo_checkpoint import read_dvgo
@@ -37,13 +38,8 @@ def load_voxel_field(path: Path, *, scale: float = BLENDER_SCALE) -> VoxelCheckp
         return _load(path, scale)
     except SceneCodecError:
         raise
-    except PermissionError as error:
-        raise UnsupportedSceneError(f"'{path.name}' cannot be read: {error.strerror}.") from error
     except Exception as error:  # damaged pickles and archives raise a dozen types
-        reason = str(error)[:200].encode("ascii", "replace").decode().rstrip(".") or type(error).__name__
-        raise UnsupportedSceneError(
-            f"'{path.name}' is damaged: {reason}. Copy it again. {EXPECTED_FILES}"
-        ) from error
+        raise damaged_file(f"'{path.name}'", error, EXPECTED_FILES) from error
 
 
 def looks_like_voxel_field(path: Path) -> bool:

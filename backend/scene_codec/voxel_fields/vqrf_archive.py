@@ -126,6 +126,8 @@ def _parts(path: Path) -> _Parts:
         place = PurePosixPath(name)
         if place.suffix == ".npz" and place.stem in found:
             found[place.stem].append(name)
+    if not any(found.values()):
+        raise ValueError("the directory at its end is missing")
     wrong = [name for name, places in found.items() if len(places) != 1]
     if wrong:
         raise foreign(path, f"does not hold {', '.join(f'{name}.npz' for name in wrong)} once each")

@@ -8,6 +8,7 @@ from PIL import Image
 from radiance_balls import NAME, RADIUS, BallCodec
 
 import scene_codec
+from scene_codec import view_pictures
 from scene_codec.cli.main import main
 from scene_codec.codecs import registry
 from scene_codec.codecs.registry import all_codecs
@@ -83,6 +84,24 @@ def test_render_refuses_what_makes_no_sense_and_writes_nothing(ball, tmp_path, c
     shown = answer(capsys, "render", ball, "-o", tmp_path / "o", *words, status=2)
     assert message in shown.err
     assert not (tmp_path / "o").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused_in_the_words_of_encode(ball, tmp_path, capsys):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    shown = answer(capsys, "render", ball, "-o", tmp_path / "file" / "o", status=2)
+    assert f"Nothing can be written into '{tmp_path / 'file' / 'o'}': " in shown.err
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_the_first_picture(
+    ball, tmp_path, capsys, monkeypatch
+):
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(view_pictures.tempfile, "TemporaryFile", refuse)
+    shown = answer(capsys, "render", ball, "-o", tmp_path / "o", status=2)
+    assert f"Nothing can be written into '{tmp_path / 'o'}': Permission denied." in shown.err
+    assert not list((tmp_path / "o").iterdir())
 
 
 def test_evaluate_writes_the_figures_of_every_view(ball, tmp_path, capsys):

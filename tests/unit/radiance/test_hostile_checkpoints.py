@@ -35,12 +35,16 @@ WRITERS = {
 }
 
 
+WORDS_OF_LIBRARIES = ("zip file", "CRC", "magic", "central directory", "opcode", "exhausted", "Error")
+
+
 def refused(path, content, match=None):
     path.write_bytes(content)
     with pytest.raises(UnsupportedSceneError, match=match) as caught:
         load_checkpoint([path])
     assert path.name in str(caught.value)
     assert len(str(caught.value)) < 1000
+    assert not [word for word in WORDS_OF_LIBRARIES if word in str(caught.value)]
     return str(caught.value)
 
 

@@ -16,10 +16,14 @@ from scene_codec.voxel_fields.field_files import load_voxel_field, looks_like_vo
 HEADER = "{'descr': '%s', 'fortran_order': False, 'shape': %s, }"
 
 
+WORDS_OF_LIBRARIES = ("zip file", "CRC", "magic", "central directory", "opcode", "exhausted", "Error")
+
+
 def refused(path, match=None):
     with pytest.raises(UnsupportedSceneError, match=match) as caught:
         load_voxel_field(path)
     assert len(str(caught.value)) < 1000
+    assert not [word for word in WORDS_OF_LIBRARIES if word in str(caught.value)]
     return str(caught.value)
 
 
@@ -62,6 +66,14 @@ def test_truncated_files_are_refused(tmp_path, family):
         path.write_bytes(content[:length])
         looks_like_voxel_field(path)
         refused(path)
+
+
+@pytest.mark.parametrize("family", files.WRITERS)
+def test_a_file_that_ends_in_the_middle_is_said_to_be_cut_off(tmp_path, family):
+    name, write = files.WRITERS[family]
+    path = write(tmp_path / name)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+    refused(path, f"'{path.name}' is cut off or damaged.*Copy it again")
 
 
 @pytest.mark.parametrize("family", files.WRITERS)
