@@ -45,11 +45,13 @@ Lenses may bend lines as OpenCV describes it (k1 to k3, p1, p2 in transforms.jso
 learnt in front of white, forward-facing ones in front of black. Of a data set in one piece every eighth
 picture is kept out; these, or the split val or test, tell how good the result is.
 
-The result is a checkpoint in the layout of DirectVoxGO (fine_last.tar), which that program reads too, with
-the space that the scene takes up as one more entry (scene_domain).
+The result is a checkpoint in the layout of DirectVoxGO (fine_last.tar), with the space that the scene takes
+up as one more entry (scene_domain). That program reads those of bounded scenes. One of a forward-facing
+capture is a plain field in normalised device coordinates, whose lens only that entry tells.
 
 Beside it OUTPUT.preview.png shows a view that was kept out, truth on the left, and is rewritten while
-training runs. Ctrl-C stops cleanly. The same command then goes on where it stopped, from OUTPUT.checkpoint.
+training runs. OUTPUT.checkpoint is written with the first preview, then every minute, and when Ctrl-C stops
+the training. The same command goes on from there, also after the program was killed.
 
 A voxel field is learnt in minutes where a network (train-nerf) takes hours, and is a larger file before it
 is encoded.

@@ -45,7 +45,8 @@ The result is a checkpoint in the layout of yenchenlin/nerf-pytorch, which other
 space that the scene takes up as one more entry (scene_domain).
 
 Beside it OUTPUT.preview.png shows a view that was kept out, truth on the left, and is rewritten while
-training runs. Ctrl-C stops cleanly. The same command then goes on where it stopped, from OUTPUT.checkpoint.
+training runs. OUTPUT.checkpoint is written with the first preview, then every minute, and when Ctrl-C stops
+the training. The same command goes on from there, also after the program was killed.
 
 Presets (--preset): fast, one small network, for a processor; large, one network of the published size, for a
 CUDA device; paper, a coarse and a fine network as published, which takes longest. By default large where

@@ -33,6 +33,7 @@ from scene_codec.radiance.captured_views import (
     depth_limits,
     every_eighth,
     is_picture,
+    size_of_pictures,
     unique_names,
 )
 from scene_codec.radiance.image_files import read_picture_header
@@ -131,6 +132,9 @@ def load_transforms(path: Path, request: ViewRequest) -> PosedImageSet:
     pixel_keys = ("fl_x", "fl_y", "cx", "cy")
     in_pixels = any(view.value(key) is not None for view in views for key in pixel_keys)
     picture_size = None if header is None else (header.width, header.height)
+    telling = [view.picture for view in views if view.picture is not None and not _declares_size(view)]
+    if telling:
+        picture_size = size_of_pictures(telling, request)
     names = unique_names([view.frame.file_path.replace("\\", "/") for view in views])
     cameras = [
         _camera(view, name, picture_size, None if in_pixels else request.size)
@@ -148,6 +152,11 @@ def load_transforms(path: Path, request: ViewRequest) -> PosedImageSet:
         ndc=None,
         white_background=(header is not None and header.has_alpha) if in_pixels else True,
     )
+
+
+def _declares_size(view: _View) -> bool:
+    """Tell whether a frame, or the whole file, says how large its picture is."""
+    return view.value("w") is not None and view.value("h") is not None
 
 
 def _check_pictures(views: list[_View]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scene_codec.errors import InvalidRequestError
 from scene_codec.radiance.cameras import Camera
-from scene_codec.radiance.image_files import area_average, read_image
+from scene_codec.radiance.image_files import area_average, read_image, read_picture_header
 from scene_codec.radiance.occupancy import Corner
 
 Split = Literal["train", "val", "test", "all"]
@@ -49,7 +49,11 @@ class PosedImage:
             raise InvalidRequestError(f"There is no picture for the camera '{camera.name}', only its pose.")
         image = read_image(self.path)
         height, width = image.shape[:2]
-        checked_shape((camera.width, camera.height), (width, height), str(self.path))
+        if not have_one_shape((camera.width, camera.height), (width, height)):
+            raise InvalidRequestError(
+                f"{self.path} has {width} x {height} pixels, another shape than the {camera.width} x "
+                f"{camera.height} of its camera. Leave it out together with the camera."
+            )
         if camera.width > width or camera.height > height:
             raise InvalidRequestError(
                 f"The picture {self.path} has {width} x {height} pixels, fewer than the "
@@ -112,9 +116,35 @@ class ViewRequest:
             )
 
 
+def have_one_shape(wanted: tuple[int, int], own: tuple[int, int]) -> bool:
+    """Tell whether two sizes have one shape, but for rounding to whole pixels."""
+    return abs(wanted[0] * own[1] - wanted[1] * own[0]) < max(*own)
+
+
+def size_of_pictures(pictures: Sequence[Path], request: ViewRequest) -> tuple[int, int]:
+    """Return width and height of pictures, one at least, whose cameras share them.
+
+    Raises `InvalidRequestError` where pictures are needed and one has another shape than most of them.
+    """
+    if not request.pictures_needed:
+        header = read_picture_header(pictures[0])
+        return header.width, header.height
+    sizes = [(header.width, header.height) for header in map(read_picture_header, pictures)]
+    own = Counter(sizes).most_common(1)[0][0]
+    odd = [index for index, size in enumerate(sizes) if not have_one_shape(own, size)]
+    if odd:
+        width, height = sizes[odd[0]]
+        more = f", as {len(odd)} of {len(sizes)} pictures do," if len(odd) > 1 else ""
+        raise InvalidRequestError(
+            f"{pictures[odd[0]]} has {width} x {height} pixels and differs in shape{more} from the others, "
+            f"which have {own[0]} x {own[1]}. Leave such pictures out together with their cameras."
+        )
+    return own
+
+
 def checked_shape(wanted: tuple[int, int], own: tuple[int, int], where: str) -> None:
     """Raise `InvalidRequestError` unless two sizes have one shape, but for rounding to whole pixels."""
-    if abs(wanted[0] * own[1] - wanted[1] * own[0]) < max(*own):
+    if have_one_shape(wanted, own):
         return
     near = max(1, round(own[1] * wanted[0] / own[0]))
     raise InvalidRequestError(

@@ -24,8 +24,8 @@ from scene_codec.radiance.captured_views import (
     checked_shape,
     depth_limits,
     is_picture,
+    size_of_pictures,
 )
-from scene_codec.radiance.image_files import read_picture_header
 from scene_codec.radiance.occupancy import Corner
 
 INTRINSICS_FILE = "intrinsics.txt"
@@ -52,7 +52,11 @@ def load_nsvf(folder: Path, request: ViewRequest) -> PosedImageSet:
             f"{folder / _PICTURES} has no picture '{missing[0].stem}', and so it is with {len(missing)} of "
             f"{len(poses)} poses. Add the pictures."
         )
-    own = _own_size(folder, pictures)
+    shown = [pictures[path.stem] for path in poses if path.stem in pictures]
+    shown = shown or [pictures[name] for name in sorted(pictures)]
+    if not shown:
+        raise InvalidRequestError(f"{folder / _PICTURES} holds no pictures, which tell the cameras' size.")
+    own = size_of_pictures(shown, request)
     focal_x, focal_y, centre_x, centre_y = _intrinsics(folder / INTRINSICS_FILE)
     size = request.size or own
     checked_shape(size, own, str(folder))
@@ -108,14 +112,6 @@ def _listed(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise InvalidRequestError(f"{folder} cannot be read: {error.strerror or error}.") from error
-
-
-def _own_size(folder: Path, pictures: dict[str, Path]) -> tuple[int, int]:
-    """Return width and height of the pictures."""
-    if not pictures:
-        raise InvalidRequestError(f"{folder / _PICTURES} holds no pictures, which tell the cameras' size.")
-    header = read_picture_header(pictures[min(pictures)])
-    return header.width, header.height
 
 
 def _numbers(path: Path) -> list[list[float]]:

@@ -21,6 +21,8 @@ from scene_codec.radiance.held_out_views import HeldOutViews, write_preview
 FEWEST_PICTURES = 3
 
 CHECKPOINT_INTERVAL_S = 60.0
+"""A checkpoint is also kept with the first preview, which shows that there is something to keep."""
+
 PREVIEW_SHARE = 10.0
 """Previews come at least so many times their own duration apart."""
 
@@ -118,17 +120,17 @@ class TrainingLoop(abc.ABC):
         if checkpoint is not None and checkpoint.exists():
             self._restore(checkpoint)
             progress = progress.resumed(self._step / steps)
-        saved = time.monotonic()
+        saved, kept = time.monotonic(), False
         try:
             while self._step < steps:
                 progress.update(self._step / steps, self._standing())
                 self._do_step()
                 if self._step == steps or self._step % max(1, steps // MEASUREMENTS) == 0:
                     self._measure()
-                self._preview_when_due()
-                if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_INTERVAL_S:
+                first = self._preview_when_due() and not kept
+                if checkpoint is not None and (first or time.monotonic() - saved > CHECKPOINT_INTERVAL_S):
                     self._save(checkpoint)
-                    saved = time.monotonic()
+                    saved, kept = time.monotonic(), True
             if checkpoint is not None:
                 self._save(checkpoint)  # what follows can be stopped too
         except UnsupportedSceneError:
@@ -178,16 +180,17 @@ class TrainingLoop(abc.ABC):
         held_out = math.nan if self._quick is None else self._quick.measure(self.field())
         self.points.append(TrainingPoint(self._step, sum(losses) / len(losses), training, held_out))
 
-    def _preview_when_due(self) -> None:
-        """Rewrite the preview when the last one is old enough; seldom where it takes long."""
+    def _preview_when_due(self) -> bool:
+        """Rewrite the preview when the last one is old enough, seldom where it takes long; tell whether."""
         path, every = self._run.preview, self._run.preview_every_s
         began = time.monotonic()
         last, took = self._previewed
         if path is None or not every or began - last < max(every, PREVIEW_SHARE * took):
-            return
+            return False
         write_preview(path, self._shown, self.field())
         ended = time.monotonic()
         self._previewed = ended, ended - began
+        return True
 
     def _save(self, path: Path) -> None:
         """Write everything that the next step depends on."""

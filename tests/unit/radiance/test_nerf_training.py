@@ -123,6 +123,31 @@ def test_a_training_goes_on_with_its_grid_and_number_of_rays(ball, tmp_path):
     assert same(weights(tmp_path / "whole.tar"), weights(tmp_path / "continued.tar"))
 
 
+def test_a_checkpoint_is_kept_with_the_first_preview_and_at_the_end(ball, tmp_path, monkeypatch):
+    preview, state = tmp_path / "preview.png", tmp_path / "state"
+    learnt = trainer(ball, ONE, checkpoint=state, preview=preview, preview_every_s=1e-3)
+    saved = []
+    monkeypatch.setattr(learnt, "_save", lambda path: saved.append((learnt.step, path, preview.exists())))
+    learnt.run(Progress())
+    assert saved == [(1, state, True), (ONE.steps, state, True)]
+
+
+def test_a_training_that_is_killed_goes_on_from_the_last_checkpoint(ball, tmp_path):
+    state = tmp_path / "state"
+    kept = []
+
+    def copy(event):
+        if event.message.startswith("step 2 ") and state.exists():
+            kept.append(state.read_bytes())
+
+    whole = trainer(ball, ONE, checkpoint=state, preview=tmp_path / "p.png", preview_every_s=1e-3)
+    whole.run(Progress(copy))
+    state.write_bytes(kept[0])
+    continued = trainer(ball, ONE, checkpoint=state)
+    continued.run(Progress())
+    assert continued.points == whole.points
+
+
 def test_a_training_is_not_continued_with_other_settings_or_pictures(ball, tmp_path):
     state = tmp_path / "state"
     with pytest.raises(Cancelled):

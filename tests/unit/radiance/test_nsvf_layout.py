@@ -8,6 +8,7 @@ from ball_pictures import write_ball
 from scene_codec.errors import InvalidRequestError
 from scene_codec.radiance.capture_domain import domain_of_pictures
 from scene_codec.radiance.held_out_views import load_training_views
+from scene_codec.radiance.image_files import write_png
 from scene_codec.radiance.posed_images import load_cameras, load_posed_images
 
 
@@ -54,6 +55,42 @@ def test_the_box_is_that_of_the_scene_and_lies_between_near_and_far(ball):
     assert 5.0 < domain.far < 6.1
     (ball[1] / "bbox.txt").unlink()
     assert load_posed_images(ball[1]).box is None
+
+
+@pytest.mark.parametrize("layout", [0, 1], ids=["blender", "nsvf"])
+@pytest.mark.parametrize("odd", [0, 2])
+@pytest.mark.parametrize("size", [None, (16, 16), (8, 8)])
+def test_a_picture_of_another_shape_is_named_as_the_one_that_differs(ball, layout, odd, size):
+    path = load_posed_images(ball[layout]).images[odd].path
+    write_png(path, np.zeros((12, 14, 3)))
+    with pytest.raises(
+        InvalidRequestError, match="differs in shape from the others, which have 16 x 16"
+    ) as error:
+        load_posed_images(ball[layout], size=size)
+    assert f"{path} has 14 x 12 pixels" in str(error.value)
+    load_cameras(ball[layout], size=(16, 16) if odd else None)
+    load_posed_images(ball[layout], "val")
+
+
+def test_a_few_pictures_of_another_shape_are_counted(ball):
+    for image in load_posed_images(ball[1]).images[2:3] + load_posed_images(ball[1]).images[:1]:
+        write_png(image.path, np.zeros((16, 10, 3)))
+    write_png(ball[1] / "rgb/0_0004.png", np.zeros((16, 16, 3)))
+    shutil.copy(ball[1] / "pose/0_0003.txt", ball[1] / "pose/0_0004.txt")
+    with pytest.raises(InvalidRequestError, match="differs in shape, as 2 of 5 pictures do, from"):
+        load_posed_images(ball[1])
+
+
+def test_a_picture_that_does_not_fit_its_declared_camera_is_named(ball):
+    path = ball[0] / "transforms_train.json"
+    listed = json.loads(path.read_text()) | {"w": 16, "h": 16}
+    path.write_text(json.dumps(listed))
+    images = load_posed_images(ball[0], size=(8, 8)).images
+    write_png(images[2].path, np.zeros((12, 14, 3)))
+    with pytest.raises(
+        InvalidRequestError, match=r"14 x 12 pixels, another shape than the 8 x 8 of its camera"
+    ):
+        images[2].load(True)
 
 
 def test_views_for_training_are_kept_apart(ball):
