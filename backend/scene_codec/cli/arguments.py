@@ -133,7 +133,7 @@ class EvaluateArguments:
 
     images: Annotated[Path | None, arg(metavar="DATASET")] = None
     """Pictures with cameras to measure a radiance field against: a folder in the layout of NeRF's synthetic
-    scenes, of LLFF or of instant-ngp, or a transforms.json."""
+    scenes, of LLFF, of instant-ngp or of NSVF, or a transforms.json."""
 
     split: Split = "test"
     """Which views of the pictures."""

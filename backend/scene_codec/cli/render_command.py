@@ -21,12 +21,12 @@ from scene_codec.view_rendering import DEFAULT_ELEVATION, DEFAULT_VIEWS, RenderR
 
 HELP = """Take pictures of a radiance field: one file per view, named after it, and a film.
 
-Views come from a data set's cameras (a transforms.json, a poses_bounds.npy, or a folder with them; the
-pictures need not be there), or from a path around the scene. A PNG shows colours as the field gives them,
-which is as displays show them (sRGB), in front of the field's background. An OpenEXR file holds scene-linear
-colours without background, premultiplied with the opacity, opacity, and depth in scene units: R, G, B, A, Z.
-Opacity was learnt with colours mixed as displays show them: laid over a background in linear light, half
-transparent edges differ a little from the PNG.
+Views come from a data set's cameras (a transforms.json, a poses_bounds.npy, or a folder with them or in the
+layout of NSVF; the pictures need not be there), or from a path around the scene. A PNG shows colours as the
+field gives them, which is as displays show them (sRGB), in front of the field's background. An OpenEXR file
+holds scene-linear colours without background, premultiplied with the opacity, opacity, and depth in scene
+units: R, G, B, A, Z. Opacity was learnt with colours mixed as displays show them: laid over a background in
+linear light, half transparent edges differ a little from the PNG.
 
 Examples:
   scene-codec render lego.nscene -o turntable/ --film turntable.mp4
