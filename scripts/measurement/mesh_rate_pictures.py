@@ -125,19 +125,24 @@ def draw_curves(
 ) -> None:
     """Draw curves of all contenders into one plot."""
     for name, points in curves.items():
-        shown = [point for point in points if SHOWN_ERRORS[0] <= point[0] <= SHOWN_ERRORS[1]]
-        errors = [1e3 * error for error, _ in shown]
         look = styles[name] | ({"markersize": 2.0} if title else {})
-        axes.plot([size for _, size in shown], errors, label=name, **look)
+        axes.plot([size for _, size in points], [1e3 * error for error, _ in points], label=name, **look)
+    sizes = [
+        size
+        for points in curves.values()
+        for error, size in points
+        if SHOWN_ERRORS[0] <= error <= SHOWN_ERRORS[1]
+    ]
     axes.set_xscale("log")
     axes.set_yscale("log")
-    if any(curves.values()):
+    if sizes:
+        axes.set_xlim(min(sizes) / 1.2, max(sizes) * 1.2)
         label_bits(axes)
     axes.set_ylim(1e3 * SHOWN_ERRORS[0], 1e3 * SHOWN_ERRORS[1])
     axes.set_yticks([1, 2, 4, 8], ["1", "2", "4", "8"])
     axes.set_yticks([], minor=True)
     axes.grid(visible=True, which="both", alpha=0.3, linewidth=0.6)
-    axes.tick_params(labelsize=7 if title else 8, length=2)
+    axes.tick_params(labelsize=6 if title else 8, length=2)
     if title:
         axes.set_title(title, fontsize=8, pad=3)
 

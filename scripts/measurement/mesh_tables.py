@@ -109,9 +109,10 @@ def packed(point: dict[str, Any]) -> str:
 def _notes(curves: Mapping[str, ByMesh], alone: bool) -> list[str]:
     """Return what readers of the table should know."""
     what = (
-        "Each mesh is coded alone, in a file of its own. Bytes are geometric means over the meshes; where "
-        "a contender does not reach an error on all of them, those of the simplification + Draco hull times "
-        "the geometric mean of the ratios to it."
+        "Each mesh is coded alone, in a file of its own. Bytes at an error are geometric means over the "
+        "meshes that the hull of simplification + Draco has with that error (small meshes have less with the "
+        "fewest faces); where another contender lacks some of them, those of the hull times the geometric "
+        "mean of the ratios to it."
         if alone
         else "All meshes of ours lie in one file, those of the others in files of their own, at settings "
         "chosen for each mesh so that the mean error costs the fewest bytes; bytes and errors are means over "
