@@ -141,7 +141,10 @@ def _face_normals(mesh: TriangleMesh) -> NDArray[np.float64]:
     corners = mesh.vertices[mesh.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0.0)
+    units: NDArray[np.float64] = np.divide(
+        normals, lengths, out=np.zeros_like(normals), where=lengths > 0.0
+    )
+    return units
 
 
 def _barycentric(
@@ -151,5 +154,5 @@ def _barycentric(
     a, b, c = (np.ascontiguousarray(mesh.vertices[mesh.faces[faces, corner]]) for corner in range(3))
     weights = igl.barycentric_coordinates(points, a, b, c)
     sound = np.isfinite(weights).all(axis=1, keepdims=True)
-    even: NDArray[np.float64] = np.where(sound, weights, 1.0 / 3.0)
-    return even
+    mended: NDArray[np.float64] = np.where(sound, weights, 1.0 / 3.0)
+    return mended

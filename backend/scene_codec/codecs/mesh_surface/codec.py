@@ -31,7 +31,7 @@ class MeshSurfaceCodec:
     info = CodecInfo(
         name=CODEC_NAME,
         content="mesh",
-        summary="Single meshes, open or closed, as fitted and context-coded triangles, to a wanted error or size",
+        summary="Single meshes, open or closed, as fitted, context-coded triangles; a wanted error or size",
         default_preset=DEFAULT_PRESET,
         presets={name: explanation for name, (explanation, _) in PRESETS.items()},
     )

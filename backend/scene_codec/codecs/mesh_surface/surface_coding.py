@@ -29,6 +29,9 @@ _FITTED_POINTS = (6_000, 40_000)
 _POINTS_PER_FACE = 15
 _SMALLEST_ERROR = 2.0**-40
 
+_SHARE_LEFT = 0.88
+"""Of the progress that is open, what each try leaves."""
+
 
 @dataclass(frozen=True, eq=False)
 class FittedSurface:
@@ -75,6 +78,7 @@ class SurfaceCoder:
         self._progress = progress
         self._targets: dict[int, FittingTarget] = {}
         self._fitted: dict[int, FittedSurface] = {}
+        self._tries = 0
 
     @property
     def most_faces(self) -> int:
@@ -84,7 +88,7 @@ class SurfaceCoder:
     def fitted(self, faces: int) -> FittedSurface:
         """Return the surface with about so many faces. Raises `Cancelled`."""
         if faces not in self._fitted:
-            self._progress.check_cancelled()
+            self._tell(f"{faces} triangles")
             simplified = self._simplifier.to_faces(faces)
             target = self._target(_POINTS_PER_FACE * len(simplified.faces))
             self._progress.check_cancelled()
@@ -93,6 +97,7 @@ class SurfaceCoder:
 
     def coded(self, fitted: FittedSurface, step: float) -> CodedCandidate:
         """Return a fitted surface coded with a step. Raises `Cancelled`."""
+        self._tell(f"{fitted.faces} triangles, step {step:.2g}")
         rounded = QuantisationStep.nearest(min(max(step, FINEST_STEP), COARSEST_STEP))
         steps = SurfaceSteps(rounded.value, float(self._settings.in_plane), is_closed(fitted.mesh.faces))
         decoded, stream = encode_surface(
@@ -110,6 +115,11 @@ class SurfaceCoder:
             stream=stream,
         )
         return CodedCandidate(fitted, rounded.value, surface, distance)
+
+    def _tell(self, message: str) -> None:
+        """Report what is tried next. How many tries there will be is not known; usually it is about 15."""
+        self._progress.update(1.0 - _SHARE_LEFT**self._tries, message)
+        self._tries += 1
 
     def _target(self, points: int) -> FittingTarget:
         """Return the mesh as a target with at least so many points, in sizes that double."""

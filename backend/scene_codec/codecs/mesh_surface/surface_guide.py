@@ -81,6 +81,7 @@ class SurfaceGuide:
         self.order: list[int] = []
         self._asked: list[int] = []
         self._bit_price = cost.bit_price
+        self._known_bits: dict[tuple[int, int, tuple[int, ...]], float] = {}
         self._coupling = _Coupling(cost.curvature, len(wanted))
 
     def seed(self) -> Triangle:
@@ -162,6 +163,7 @@ class SurfaceGuide:
     def _cheapest(self, exact: list[float], form: list[list[float]], frame: VertexFrame) -> list[int]:
         """Return residuals (ALONG, AWAY, OUT) around the exact ones: heights are chosen for each place."""
         best, least = [0, 0, 0], math.inf
+        self._known_bits.clear()
         spreads, roughness = frame.spreads, frame.roughness
         for away in _candidates(exact[AWAY]):
             away_bits = self._bits(AWAY, away, residual_contexts(spreads[AWAY], roughness, ()))
@@ -184,8 +186,13 @@ class SurfaceGuide:
                         best, least = [along, away, out], total
         return best
 
-    def _bits(self, component: int, value: int, contexts: Sequence[int]) -> float:
-        return residual_cost(self._models, self._counter, component, value, contexts)
+    def _bits(self, component: int, value: int, contexts: tuple[int, ...]) -> float:
+        key = (component, value, contexts)
+        bits = self._known_bits.get(key)
+        if bits is None:
+            bits = residual_cost(self._models, self._counter, component, value, contexts)
+            self._known_bits[key] = bits
+        return bits
 
 
 class _Coupling:
