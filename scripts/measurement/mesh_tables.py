@@ -33,6 +33,7 @@ _COLUMNS = (
     "decode_cpu_seconds",
     "faces",
     "added_gb",
+    "measured_at",
 )
 
 Grouped = Mapping[str, Mapping[str, Sequence[dict[str, Any]]]]

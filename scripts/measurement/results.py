@@ -123,7 +123,7 @@ DIGITS = {
     "bd_mean_gltfpack": "+.1%",
     "bd_rate_paper": "+.1%",
     "bd_mean_paper": "+.1%",
-    "added_gb": ".2f",
+    "added_gb": ".3f",
     "mse": ".2e",
     "psnr": ".2f",
     "ssim": ".3f",
