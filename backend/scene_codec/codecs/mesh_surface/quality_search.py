@@ -100,18 +100,28 @@ def _fits_better(candidate: CodedCandidate, best: CodedCandidate, wanted: int) -
 
 
 def _faces_for(coder: SurfaceCoder, wanted: float, limit: int) -> int:
-    """Return a number of faces at which the fitted surface is somewhat nearer than wanted."""
+    """Return a number of faces at which the fitted surface is somewhat nearer than wanted.
+
+    Errors fall with the faces, but by leaps where a shape needs a certain number of them: what is known to be
+    too few and enough is closed in from both sides.
+    """
     faces = min(limit, _FIRST_FACES)
+    too_few, enough = FEWEST_FACES - 1, limit + 1
     for _ in range(_BRACKETS):
         share = coder.fitted(faces).error.distance / wanted
         if _FITTED_SHARE[0] <= share <= _FITTED_SHARE[1]:
-            break
-        change = min(max(share / 0.85, 0.125), 8.0)
-        following = min(limit, max(FEWEST_FACES, round(faces * change)))
-        if following == faces:
+            return faces
+        if share > _FITTED_SHARE[1]:
+            too_few = max(too_few, faces)
+        else:
+            enough = min(enough, faces)
+        following = round(faces * min(max(share / 0.85, 0.125), 8.0))
+        if not too_few < following < enough:
+            following = round(math.sqrt(too_few * enough))
+        if not too_few < following < enough:
             break
         faces = following
-    return faces
+    return min(enough, limit)
 
 
 def _descend(size: Callable[[int], float], start: int, limit: int) -> int:
