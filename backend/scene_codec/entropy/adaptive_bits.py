@@ -35,6 +35,7 @@ _WEIGHT_BITS = 16
 _LEARNING_SHIFT = 13
 _LEARNING_ROUND = 1 << (_LEARNING_SHIFT - 1)
 _ENDS_BITS = 32
+_MOST_IMPLIED = 16
 _TOP_BYTE = 0xFF000000
 _ALL_ONES = (1 << _ENDS_BITS) - 1
 
@@ -231,8 +232,8 @@ class BitDecoder:
 
     @property
     def exhausted(self) -> bool:
-        """Whether far more bits were taken than any encoder would have left to be implied."""
-        return self._position > len(self._data) + 4 * _ENDS_BITS
+        """Whether more bytes were taken than any encoder of real symbols would have left to be implied."""
+        return self._position > len(self._data) + _MOST_IMPLIED
 
     def finish(self) -> None:
         """Raise `CorruptFileError` unless the data are what the bits taken so far are coded to."""

@@ -25,7 +25,7 @@ class ActiveBoundary:
         self.state: list[int] = []
         self.next: list[int] = []
         self.previous: list[int] = []
-        self._live: dict[int, None] = {}
+        self._open: dict[int, None] = {}
         self._waiting: list[int] = []
 
     def __len__(self) -> int:
@@ -36,9 +36,10 @@ class ActiveBoundary:
         """Return the vertex at which a half-edge ends."""
         return self.origin[self.next[edge]]
 
-    def live(self) -> list[int]:
-        """Return the half-edges that are not closed, oldest first."""
-        return list(self._live)
+    def open_corners(self) -> list[int]:
+        """Return the half-edges before which a face may have a corner: that or the previous one is open."""
+        behind = [self.next[edge] for edge in self._open]
+        return [*self._open, *(edge for edge in behind if self.state[edge] != OPEN)]
 
     def pop_gate(self) -> int | None:
         """Return the open half-edge that comes next, the youngest; None when there is none."""
@@ -58,6 +59,7 @@ class ActiveBoundary:
     def mark_border(self, edge: int) -> None:
         """Say that there is no face on an open half-edge."""
         self.state[edge] = BORDER
+        del self._open[edge]
 
     def attach_vertex(self, gate: int, vertex: int) -> None:
         """Close a gate by a face with a vertex that is new."""
@@ -95,7 +97,7 @@ class ActiveBoundary:
         self._zip(bridge)
 
     def attach_corner(self, gate: int, corner: int) -> None:
-        """Close a gate by a face with the vertex at which the live half-edge `corner` starts."""
+        """Close a gate by a face with the vertex at which the half-edge `corner` starts."""
         before, after = self.previous[gate], self.next[gate]
         arriving = self.previous[corner]
         first, second = self._sides(gate, self.origin[corner])
@@ -115,7 +117,7 @@ class ActiveBoundary:
         self.next.append(-1)
         self.previous.append(-1)
         edge = len(self.origin) - 1
-        self._live[edge] = None
+        self._open[edge] = None
         return edge
 
     def _sides(self, gate: int, vertex: int) -> tuple[int, int]:
@@ -125,7 +127,8 @@ class ActiveBoundary:
 
     def _close(self, edge: int) -> None:
         self.state[edge] = CLOSED
-        del self._live[edge]
+        # A damaged stream may close a border.
+        self._open.pop(edge, None)
 
     def _link(self, first: int, second: int) -> None:
         self.next[first] = second

@@ -148,16 +148,20 @@ class SurfaceGuide:
                 self._wanted[neighbour] += shift
 
     def _gap_holds_gate(self, edge: int, apex: int) -> bool:
-        """Return whether the unknown faces at `apex`, counted from a half-edge, hold the gate's face."""
+        """Return whether the unknown faces at `apex` before a half-edge hold the gate's face.
+
+        They are counted from both sides: a border may lie between them.
+        """
         boundary, gate = self._boundary, set(self._gate)
-        last = self.order[boundary.origin[boundary.previous[edge]]]
-        current: int | None = self.order[boundary.end(edge)]
-        first = current
-        while current is not None:
-            following = self._apex.get((apex, current))
-            if {current, following} == gate:
-                return True
-            current = None if following in (first, last) else following
+        leaving = self.order[boundary.end(edge)]
+        arriving = self.order[boundary.origin[boundary.previous[edge]]]
+        for first, last, forwards in ((leaving, arriving, True), (arriving, leaving, False)):
+            current: int | None = first
+            while current is not None:
+                following = self._apex.get((apex, current) if forwards else (current, apex))
+                if {current, following} == gate:
+                    return True
+                current = None if following in (first, last) else following
         return False
 
     def _cheapest(self, exact: list[float], form: list[list[float]], frame: VertexFrame) -> list[int]:

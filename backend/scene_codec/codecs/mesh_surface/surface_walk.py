@@ -184,13 +184,15 @@ class SurfaceWalk:
         check : called now and then, to end the walk by an exception
         Raises `CorruptFileError` when the stream leads nowhere.
         """
+        passed = 0
         while len(self._faces) < face_count:
             self._start_part()
             while len(self._faces) <= face_count:
                 edge = self.boundary.pop_gate()
                 if edge is None:
                     break
-                if not len(self.boundary) & 255:
+                passed += 1
+                if not passed & 255:
                     check()
                 self._pass(edge)
         if len(self._faces) > face_count:
@@ -310,7 +312,7 @@ class SurfaceWalk:
         boundary = self.boundary
         ends = (boundary.origin[gate.edge], boundary.end(gate.edge))
         ranked = []
-        for edge in boundary.live():
+        for edge in boundary.open_corners():
             if boundary.origin[edge] not in ends:
                 way = difference(self._positions[boundary.origin[edge]], gate.parallelogram)
                 ranked.append((dot(way, way), edge))
