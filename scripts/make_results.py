@@ -75,6 +75,7 @@ TABLES = {
     "nerf-speed": "Radiance networks: rendering one view",
     "vqrf-fields": "Voxel fields: VQRF as published stage by stage, ours at several rates",
     "vqrf-ablations": "Voxel fields: VQRF without its parts",
+    "vqrf-families": "Voxel fields of other programs: VQRF as published and ours",
 }
 """Tables in the order of the document; others follow under their own name."""
 

@@ -93,6 +93,18 @@ def stage_rows(scene: VoxelScene, label: str, settings: RadianceVqrfSettings) ->
     return [row | {"label": f"{scene.name}: {row['label']}"} for row in rows]
 
 
+def plain_row(scene: VoxelScene, label: str, settings: RadianceVqrfSettings) -> list[dict[str, Any]]:
+    """Return the row of a field that is not coded."""
+    checkpoint, setup = scene.set_up(settings)
+    field = VoxelField(checkpoint.model, setup.domain)
+    row = {
+        "label": f"{scene.name}: {label}",
+        "file_bytes": checkpoint.parameter_bytes,
+        "ratio_to_float32": 1.0,
+    }
+    return [row | measure(field, scene.test_views()).row()]
+
+
 def coded_row(scene: VoxelScene, label: str, settings: RadianceVqrfSettings) -> list[dict[str, Any]]:
     """Return the row of a file with one setting."""
     checkpoint, setup = scene.set_up(settings)
