@@ -52,6 +52,7 @@ def reach_error(coder: SurfaceCoder, wanted: float, most_faces: int | None) -> C
 
     start = _faces_for(coder, wanted, limit)
     best = _descend(size, start, limit)
+    size(best)
     return found[best]
 
 

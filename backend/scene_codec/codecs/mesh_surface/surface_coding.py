@@ -23,7 +23,8 @@ from scene_codec.progress import Progress
 MEASURED_POINTS = 25_000
 """Points on each surface from which the error in the file comes."""
 
-FINEST_STEP, COARSEST_STEP = 2.0**-30, 0.25
+FINEST_STEP, COARSEST_STEP = 2.0**-18, 0.25
+"""Steps with which every vertex of a frame can be written: coordinates are 2 apart, at most 2**20 steps."""
 
 _FITTED_POINTS = (6_000, 40_000)
 _POINTS_PER_FACE = 15
@@ -89,11 +90,19 @@ class SurfaceCoder:
         """Return the surface with about so many faces. Raises `Cancelled`."""
         if faces not in self._fitted:
             self._tell(f"{faces} triangles")
-            simplified = self._simplifier.to_faces(faces)
+            simplified = self._simplified(faces)
             target = self._target(_POINTS_PER_FACE * len(simplified.faces))
             self._progress.check_cancelled()
             self._fitted[faces] = FittedSurface(*target.fit(simplified, self._settings.fit))
         return self._fitted[faces]
+
+    def _simplified(self, faces: int) -> TriangleMesh:
+        """Return the surface with about so many faces, and within the budget if there is any way to it."""
+        simplified = self._simplifier.to_faces(faces)
+        while len(simplified.faces) > (self._settings.faces or len(simplified.faces)) and faces > 1:
+            faces = faces * 3 // 4
+            simplified = min(simplified, self._simplifier.to_faces(faces), key=lambda mesh: len(mesh.faces))
+        return simplified
 
     def coded(self, fitted: FittedSurface, step: float) -> CodedCandidate:
         """Return a fitted surface coded with a step. Raises `Cancelled`."""
