@@ -29,14 +29,14 @@ def manifold(mesh: TriangleMesh) -> TriangleMesh:
     """
     if len(mesh.faces) == 0:
         return mesh
-    faces, origin = igl.split_nonmanifold(np.ascontiguousarray(mesh.faces))
-    cut = _compact(mesh.vertices[origin], np.asarray(faces, np.int64))
-    if is_oriented(cut.faces):
-        return cut
-    turned, _ = igl.bfs_orient(np.ascontiguousarray(cut.faces))
-    faces, origin = igl.split_nonmanifold(np.ascontiguousarray(turned, np.int64))
-    cut = _compact(cut.vertices[origin], np.asarray(faces, np.int64))
-    return cut if is_oriented(cut.faces) else _loose(cut)
+    # Turned first: faces would be cut apart where their directions differ.
+    for _ in range(2):
+        turned = mesh.faces if is_oriented(mesh.faces) else _turned_alike(mesh.faces)
+        faces, origin = igl.split_nonmanifold(np.ascontiguousarray(turned))
+        mesh = _compact(mesh.vertices[origin], np.asarray(faces, np.int64))
+        if is_oriented(mesh.faces):
+            return mesh
+    return _loose(mesh)
 
 
 def is_oriented(faces: NDArray[np.int64]) -> bool:
@@ -53,6 +53,17 @@ def is_closed(faces: NDArray[np.int64]) -> bool:
 def parts_of(faces: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return for each face the number of its connected part, (f,)."""
     return np.asarray(igl.facet_components(np.ascontiguousarray(faces))[1], np.int64)
+
+
+def _turned_alike(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return faces turned like their neighbours, as most of each connected piece are."""
+    turned, piece = igl.bfs_orient(np.ascontiguousarray(faces))
+    kept = (turned == faces).all(axis=1)
+    votes = np.bincount(piece, np.where(kept, 1.0, -1.0))
+    alike: NDArray[np.int64] = np.where((votes[piece] < 0.0)[:, None], turned[:, ::-1], turned).astype(
+        np.int64
+    )
+    return alike
 
 
 def _directed_edges(faces: NDArray[np.int64]) -> NDArray[np.int64]:

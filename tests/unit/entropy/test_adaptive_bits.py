@@ -1,4 +1,4 @@
-"""What adaptive bits promise: they come back, no other bytes stand for them, their cost is what is counted."""
+"""What adaptive bits promise: they come back, no other bytes stand for them, and costs are as counted."""
 
 import itertools
 

@@ -1,0 +1,120 @@
+"""Fitting brings a coarse surface nearer to its target, never further away, and measures as others do."""
+
+import numpy as np
+import pytest
+from shapes import box, cut, joined, sheet, sphere, turned
+
+from scene_codec.geometry.scene_object import TriangleMesh
+from scene_codec.geometry.surface_fitting import FittingTarget
+from scene_codec.geometry.surface_simplification import SurfaceSimplifier
+from scene_codec.metrics.mesh_distance import compare_meshes
+
+POINTS = 3000
+SLIVER = TriangleMesh(
+    np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1e-9, 0.0], [0.0, 1.0, 0.2]]),
+    np.array([[0, 1, 2], [0, 2, 3]]),
+)
+
+
+@pytest.fixture(scope="module")
+def ball():
+    return FittingTarget(sphere(rows=20), POINTS)
+
+
+def simplified(mesh, faces):
+    return SurfaceSimplifier(mesh).to_faces(faces)
+
+
+def test_a_coarse_sphere_comes_at_least_a_quarter_nearer(ball):
+    coarse = simplified(sphere(rows=20), 60)
+    fitted, error = ball.fit(coarse, 6)
+    np.testing.assert_array_equal(fitted.faces, coarse.faces)
+    assert error.distance < 0.75 * ball.error_of(coarse).distance
+    # Told from other points, too.
+    assert ball.distance_of(fitted, 20_000) < 0.75 * ball.distance_of(coarse, 20_000)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 4])
+@pytest.mark.parametrize(
+    "mesh",
+    [
+        sphere(rows=8),
+        turned(box()),
+        cut(sphere(rows=10), lambda centres: centres[:, 2] < 0.3),
+        joined(box((0.5, 0.5, 0.5)), sphere(0.3, rows=6)),
+        sheet(),
+        SLIVER,
+    ],
+    ids=["sphere", "box", "bowl", "parts", "sheet", "sliver"],
+)
+def test_fitting_never_makes_it_worse(mesh, steps):
+    target = FittingTarget(mesh, POINTS)
+    coarse = simplified(mesh, max(1, len(mesh.faces) // 4))
+    fitted, error = target.fit(coarse, steps)
+    assert error.distance <= target.error_of(coarse).distance
+    assert error.distance == target.error_of(fitted).distance
+    assert np.isfinite(fitted.vertices).all()
+
+
+def test_no_steps_leave_the_mesh_as_it_is(ball):
+    coarse = simplified(sphere(rows=20), 30)
+    assert ball.fit(coarse, 0)[0] is coarse
+
+
+def test_a_surface_that_is_there_already_stays_there():
+    target = FittingTarget(turned(box()), POINTS)
+    fitted, error = target.fit(turned(box()), 5)
+    assert error.distance < 1e-9
+    np.testing.assert_allclose(fitted.vertices, turned(box()).vertices, atol=1e-6)
+
+
+def test_vertices_that_were_moved_away_find_back():
+    mesh = turned(box())
+    moved = TriangleMesh(mesh.vertices * 1.1 + 0.02, mesh.faces)
+    fitted, error = FittingTarget(mesh, POINTS).fit(moved, 8)
+    assert error.distance < 0.02 * FittingTarget(mesh, POINTS).error_of(moved).distance
+    np.testing.assert_allclose(fitted.vertices, mesh.vertices, atol=0.01)
+
+
+def test_distances_are_those_that_compare_meshes_reports(ball):
+    coarse = simplified(sphere(rows=20), 60)
+    reference = sphere(rows=20)
+    report = compare_meshes(reference, coarse, samples=1000)
+    half = np.ptp(reference.vertices, axis=0).max() / 2.0
+    # Both are means over 50 000 random points, whose spread is about 0.6 of the mean.
+    assert ball.distance_of(coarse, 50_000) == pytest.approx(report.point_to_surface * half, rel=0.02)
+    assert ball.error_of(coarse).distance == pytest.approx(report.point_to_surface * half, rel=0.05)
+
+
+def test_the_curvature_foretells_what_moving_a_vertex_does(ball):
+    """The quadratic form is that of squared distances along the normals, with pairs as they are."""
+    mesh, _ = ball.fit(simplified(sphere(rows=20), 100), 6)
+    error = ball.error_of(mesh)
+    assert error.curvature.shape == (mesh.vertices.size, mesh.vertices.size)
+    assert abs(error.curvature - error.curvature.T).max() < 1e-12
+    shift = 0.02 * mesh.vertices.ravel()
+    # A sphere that grows by 2 % moves everywhere along its normals: (0.02 radius)^2 on average.
+    assert shift @ error.curvature @ shift == pytest.approx((0.02 * 0.7) ** 2, rel=0.1)
+
+
+def test_the_same_fit_gives_the_same_vertices():
+    coarse = simplified(sphere(rows=12), 40)
+    first, second = (FittingTarget(sphere(rows=12), POINTS).fit(coarse, 2)[0] for _ in range(2))
+    np.testing.assert_array_equal(first.vertices, second.vertices)
+
+
+def test_another_seed_takes_other_points():
+    coarse = simplified(sphere(rows=12), 40)
+    first, second = (
+        FittingTarget(sphere(rows=12), POINTS, seed).error_of(coarse).distance for seed in (0, 1)
+    )
+    assert first != second
+    assert first == pytest.approx(second, rel=0.1)
+
+
+def test_faces_without_area_do_no_harm(ball):
+    mesh = simplified(sphere(rows=20), 40)
+    faces = np.concatenate([mesh.faces, mesh.faces[:3, [0, 0, 1]]])
+    fitted, error = ball.fit(TriangleMesh(mesh.vertices, faces), 2)
+    assert np.isfinite(error.distance)
+    assert np.isfinite(fitted.vertices).all()
