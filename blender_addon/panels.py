@@ -35,8 +35,9 @@ class SCENE_CODEC_PT_encode(_SidebarPanel, bpy.types.Panel):
         layout.use_property_decorate = False
         layout.prop(settings, "output_path")
         row = layout.row(align=True)
-        row.prop(settings, "preset", placeholder="Default")
+        row.prop(settings, "codec", placeholder="Default")
         row.operator("scene_codec.list_presets", text="", icon="FILE_REFRESH")
+        layout.prop(settings, "preset", placeholder="Default")
         layout.prop(settings, "apply_modifiers")
         button = layout.operator("scene_codec.encode_selected", icon="EXPORT")
         button.filepath = settings.output_path

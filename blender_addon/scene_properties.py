@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, PointerProperty, StringProperty
@@ -13,17 +14,32 @@ from .volume_quality import VolumeQuality
 Search = Callable[[bpy.types.PropertyGroup, bpy.types.Context, str], list[tuple[str, str]]]
 
 
+def _codecs_for(content: str) -> list[dict[str, Any]]:
+    """Return the codecs that the backend named for meshes or volumes when it was greeted; the default first."""
+    return [codec for codec in backend_session.known_codecs() if codec["content"] == content]
+
+
 def _presets_for(content: str) -> Search:
-    """Return a search among the presets that the backend named for meshes or volumes when it was greeted."""
+    """Return a search among the presets of the codec that the settings name, of the default one if none."""
 
     def search(
-        _settings: bpy.types.PropertyGroup, _context: bpy.types.Context, typed: str
+        settings: bpy.types.PropertyGroup, _context: bpy.types.Context, typed: str
     ) -> list[tuple[str, str]]:
-        codecs = [codec for codec in backend_session.known_codecs() if codec["content"] == content]
-        presets = [item for codec in codecs for item in codec["presets"].items()]
+        chosen = getattr(settings, "codec", "")
+        codecs = _codecs_for(content)
+        own = [codec for codec in codecs if codec["name"] == chosen] if chosen else codecs[:1]
+        presets = [item for codec in own for item in codec["presets"].items()]
         return [(name, text) for name, text in presets if typed.lower() in name.lower()]
 
     return search
+
+
+def _search_mesh_codecs(
+    _settings: bpy.types.PropertyGroup, _context: bpy.types.Context, typed: str
+) -> list[tuple[str, str]]:
+    """Return the codecs of meshes with what they do."""
+    codecs = [(codec["name"], codec.get("summary", "")) for codec in _codecs_for("mesh")]
+    return [(name, text) for name, text in codecs if typed.lower() in name.lower()]
 
 
 class SCENE_CODEC_PG_volumes(VolumeQuality, bpy.types.PropertyGroup):
@@ -68,7 +84,13 @@ class SCENE_CODEC_PG_settings(bpy.types.PropertyGroup):
     input_path: StringProperty(
         name="Input", description="The .nscene file to read", subtype="FILE_PATH", options=PATH_OPTIONS
     )
-    # A name, not an enum: what a file says must survive until a backend has been asked.
+    # Names, not enums: what a file says must survive until a backend has been asked.
+    codec: StringProperty(
+        name="Method",
+        description="mesh-surface: each mesh by itself; mesh-necgs, if empty: all meshes together",
+        search=_search_mesh_codecs,
+        search_options={"SUGGESTION"},
+    )
     preset: StringProperty(
         name="Preset",
         description="How much time buys how small a file; empty: the best measured one",

@@ -139,7 +139,7 @@ class SCENE_CODEC_OT_encode_selected(EncodeOperator, bpy.types.Operator):
     bl_options = {"REGISTER"}
 
     filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"} | PATH_OPTIONS)
-    codec: StringProperty(name="Codec", description="Empty: the backend's default", options={"SKIP_SAVE"})
+    codec: StringProperty(name="Codec", description="Empty: the method of the panel", options={"SKIP_SAVE"})
     preset: StringProperty(name="Preset", description="Empty: the preset of the panel", options={"SKIP_SAVE"})
     settings: StringProperty(
         name="Settings",
@@ -164,7 +164,7 @@ class SCENE_CODEC_OT_encode_selected(EncodeOperator, bpy.types.Operator):
             EncodeRequest(
                 objects=tuple(reference_to(obj) for obj in context.selected_objects),
                 filepath=with_suffix(self.filepath),
-                codec=self.codec,
+                codec=self.codec or context.scene.scene_codec.codec,
                 preset=self.preset or context.scene.scene_codec.preset,
                 settings=parse_settings(self.settings),
                 device=chosen_device(),

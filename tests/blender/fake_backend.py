@@ -99,7 +99,7 @@ def encode(job: int, params: dict) -> None:
     result = {
         "path": str(output),
         "file_bytes": output.stat().st_size,
-        "codec": "mesh-necgs",
+        "codec": params.get("codec", "mesh-necgs"),
         "preset": params.get("preset") or "default",
         "changed": params.get("settings") or {},
         "device": "cpu",

@@ -38,10 +38,13 @@ def the_preset_of_the_panel_is_used_and_the_backend_lists_presets(laboratory: La
     assert bpy.ops.scene_codec.list_presets() == {"FINISHED"}
     names = [name for codec in laboratory.part("backend_session").known_codecs() for name in codec["presets"]]
     assert names == ["default", "fast", "balanced"]
+    bpy.context.scene.scene_codec.codec = "mesh-surface"
     bpy.context.scene.scene_codec.preset = "fast"
     bpy.ops.mesh.primitive_cube_add()
     laboratory.encode(bpy.context.object)
     assert '"preset": "fast"' in bpy.context.window_manager.scene_codec_last_result
+    assert '"codec": "mesh-surface"' in bpy.context.window_manager.scene_codec_last_result
+    bpy.context.scene.scene_codec.codec = ""
     laboratory.encode(bpy.context.object, preset="default")
     assert '"preset": "default"' in bpy.context.window_manager.scene_codec_last_result
 
