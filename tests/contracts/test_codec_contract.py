@@ -21,6 +21,7 @@ from scene_codec.progress import CancelToken, Progress
 
 TINY_SETTINGS = {
     "mesh-necgs": {"resolution": 32, "widths": [6, 5, 4], "minimum_steps": 40, "added_epochs": 20},
+    "mesh-surface": {"target_error": 1.0, "fit": 1},
 }
 """Settings with which a codec does its whole work in a second or two; every new codec adds a line."""
 
