@@ -15,7 +15,7 @@ Search = Callable[[bpy.types.PropertyGroup, bpy.types.Context, str], list[tuple[
 
 
 def _codecs_for(content: str) -> list[dict[str, Any]]:
-    """Return the codecs that the backend named for meshes or volumes when it was greeted; the default first."""
+    """Return the codecs for meshes or volumes that the backend named when greeted, the default first."""
     return [codec for codec in backend_session.known_codecs() if codec["content"] == content]
 
 
@@ -87,7 +87,7 @@ class SCENE_CODEC_PG_settings(bpy.types.PropertyGroup):
     # Names, not enums: what a file says must survive until a backend has been asked.
     codec: StringProperty(
         name="Method",
-        description="mesh-surface: each mesh by itself; mesh-necgs, if empty: all meshes together",
+        description="mesh-surface, if empty: each mesh by itself; mesh-necgs: one network for all",
         search=_search_mesh_codecs,
         search_options={"SUGGESTION"},
     )

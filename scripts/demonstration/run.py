@@ -19,7 +19,9 @@ from scene_codec.cli.terminal import print_table, ratio, size
 from scene_codec.geometry.mesh_files import load_scene_objects, save_scene_object
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 
-ENCODE_FLAGS = ("--preset", "fast", "--epochs", "30", "--minimum-steps", "1200", "--deformation")
+ENCODE_FLAGS = (
+    "--codec", "mesh-necgs", "--preset", "fast", "--epochs", "30", "--minimum-steps", "1200", "--deformation",
+)  # fmt: skip
 """Half as many steps again as `fast`, and displacements for thin parts: a minute and a half on two cores."""
 
 COLUMNS = (

@@ -32,7 +32,7 @@ def run_set(run: SetRun) -> RoundTrip:
         folder = run.keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         preset = ["--preset", run.preset] if run.preset else []
-        flags = [*preset, *setting_flags(run.settings)]
+        flags = ["--codec", "mesh-necgs", *preset, *setting_flags(run.settings)]
         return round_trip(run.files, folder / "set.nscene", folder / "decoded", flags, device=run.device)
 
 

@@ -14,6 +14,7 @@ from scene_codec.geometry.mesh_files import save_scene_object
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 
 SMALL = (
+    "--codec", "mesh-necgs",
     "--resolution", "32", "--minimum-steps", "400", "--epochs", "10", "--added-epochs", "150",
     "--rate-weight", "1e-7", "--device", "cpu",
 )  # fmt: skip
@@ -120,7 +121,7 @@ def test_ctrl_c_ends_with_130_and_leaves_no_file(folder, tmp_path):
     command = [
         sys.executable, "-m", "scene_codec", "encode", str(folder / "originals" / "Ball.ply"),
         "-o", str(output),
-        *SMALL[:2], "--minimum-steps", "1000000", "--device", "cpu", "--json",
+        *SMALL[:4], "--minimum-steps", "1000000", "--device", "cpu", "--json",
     ]  # fmt: skip
     variables = ENVIRONMENT | {"SCENE_CODEC_CACHE": str(tmp_path / "cache" / "results")}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables) as process:

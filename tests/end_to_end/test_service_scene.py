@@ -84,6 +84,7 @@ def encoded(client, arrays, workplace):
     params = {
         "objects": [cube(arrays, "Würfel"), cube(arrays, "hoch", 2.0)],
         "output": str(workplace / "out" / "Szene é.nscene"),
+        "codec": "mesh-necgs",
         "settings": SETTINGS,
     }
     return client.call("encode", params, TIMEOUT_S, events.append), events
@@ -161,7 +162,7 @@ def test_files_that_are_none_are_refused_and_nothing_is_written(client, arrays, 
 
 def test_wrong_requests_are_refused_by_name(client, encoded, arrays, workplace):
     output = str(workplace / "never.nscene")
-    good = {"objects": [cube(arrays, "x")], "output": output, "settings": SETTINGS}
+    good = {"objects": [cube(arrays, "x")], "output": output, "codec": "mesh-necgs", "settings": SETTINGS}
     file = encoded[0]["path"]
     for method, params, words in [
         ("encode", good | {"codec": "no such codec"}, "no such codec"),
@@ -181,7 +182,8 @@ def test_objects_that_cannot_be_coded_are_named_with_the_reason(client, arrays, 
         cube(arrays, "gut"),
         cube(arrays, "leer") | {"vertices": empty, "faces": arrays.write(CUBE_FACES[:0])},
     ]
-    params = {"objects": objects, "output": str(workplace / "some.nscene"), "settings": SETTINGS}
+    params = {"objects": objects, "output": str(workplace / "some.nscene"), "codec": "mesh-necgs"}
+    params["settings"] = SETTINGS
     report = client.call("encode", params, TIMEOUT_S)
     assert [item["name"] for item in report["objects"]] == ["gut"]
     assert [item["name"] for item in report["failures"]] == ["leer"]
@@ -201,7 +203,9 @@ def test_an_encoding_that_is_cancelled_or_killed_leaves_the_old_file_as_it_was(
     precious = MAGIC + b"precious"
     output.write_bytes(precious)
     objects = [cube(arrays, "x")]
-    job = client.submit("encode", {"objects": objects, "output": str(output), "settings": ENDLESS})
+    job = client.submit(
+        "encode", {"objects": objects, "output": str(output), "codec": "mesh-necgs", "settings": ENDLESS}
+    )
     events = []
     wait_for(
         lambda: events.extend(client.poll()) or any(e.data.get("stage") == "training" for e in events),

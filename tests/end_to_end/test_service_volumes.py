@@ -98,7 +98,7 @@ def test_the_folder_for_volumes_is_made_only_when_there_are_any(client, tmp_path
             "host": {},
         }
         settings = {"resolution": 32, "widths": [6, 5, 4], "minimum_steps": 10, "epochs": 1}
-        file, _ = encode(client, tmp_path, [triangle], settings=settings)
+        file, _ = encode(client, tmp_path, [triangle], codec="mesh-necgs", settings=settings)
         decode(client, tmp_path, file, volume_folder=str(tmp_path / "none"))
     assert not (tmp_path / "none").exists()
 

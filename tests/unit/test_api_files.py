@@ -23,7 +23,11 @@ TETRAHEDRON = TriangleMesh(CORNERS, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [
 
 def encode(output, seed=0):
     return scene_codec.encode(
-        [SceneObject("one", TETRAHEDRON)], output, settings={**SETTINGS, "seed": seed}, device="cpu"
+        [SceneObject("one", TETRAHEDRON)],
+        output,
+        codec="mesh-necgs",
+        settings={**SETTINGS, "seed": seed},
+        device="cpu",
     )
 
 
@@ -37,7 +41,7 @@ def test_a_mesh_is_never_replaced_by_its_own_encoding(tmp_path):
     save_scene_object(SceneObject("one", TETRAHEDRON), mesh)
     before = mesh.read_bytes()
     with pytest.raises(InvalidRequestError, match="choose another name"):
-        scene_codec.encode([mesh], mesh, settings=SETTINGS, device="cpu")
+        scene_codec.encode([mesh], mesh, codec="mesh-necgs", settings=SETTINGS, device="cpu")
     assert mesh.read_bytes() == before
 
 
@@ -93,7 +97,7 @@ def test_nothing_is_added_to_a_file_that_was_changed_in_the_meantime(tmp_path, m
 def test_one_input_and_one_name_need_no_list(tmp_path):
     mesh, path = tmp_path / "one.ply", tmp_path / "one.nscene"
     save_scene_object(SceneObject("one", TETRAHEDRON), mesh)
-    scene_codec.encode(str(mesh), path, settings=SETTINGS, device="cpu")
+    scene_codec.encode(str(mesh), path, codec="mesh-necgs", settings=SETTINGS, device="cpu")
     (item,) = scene_codec.decode(path, only="one", device="cpu")
     assert item.name == "one"
 
@@ -112,7 +116,9 @@ def test_one_input_and_one_name_need_no_list(tmp_path):
 )
 def test_arrays_that_make_no_sense_are_refused_by_name(tmp_path, changed, word):
     good = SceneObject("good", TETRAHEDRON)
-    report = scene_codec.encode([good, changed], tmp_path / "x.nscene", settings=SETTINGS, device="cpu")
+    report = scene_codec.encode(
+        [good, changed], tmp_path / "x.nscene", codec="mesh-necgs", settings=SETTINGS, device="cpu"
+    )
     (failure,) = report.failures
     assert failure.name == changed.name
     assert word in failure.reason
@@ -121,7 +127,7 @@ def test_arrays_that_make_no_sense_are_refused_by_name(tmp_path, changed, word):
 def test_instances_are_decoded_once(tmp_path, monkeypatch):
     path = tmp_path / "three.nscene"
     copies = [SceneObject(name, TETRAHEDRON) for name in "abc"]
-    scene_codec.encode(copies, path, settings=SETTINGS, device="cpu")
+    scene_codec.encode(copies, path, codec="mesh-necgs", settings=SETTINGS, device="cpu")
     calls = []
     decode = SetDecoder.decode
     monkeypatch.setattr(SetDecoder, "decode", lambda *args: calls.append(args) or decode(*args))
@@ -134,7 +140,11 @@ def test_a_damaged_object_does_not_stop_the_others_when_failures_are_asked_for(t
     path = tmp_path / "two.nscene"
     other = TriangleMesh(CORNERS * (1.0, 2.0, 3.0), TETRAHEDRON.faces)
     scene_codec.encode(
-        [SceneObject("one", TETRAHEDRON), SceneObject("two", other)], path, settings=SETTINGS, device="cpu"
+        [SceneObject("one", TETRAHEDRON), SceneObject("two", other)],
+        path,
+        codec="mesh-necgs",
+        settings=SETTINGS,
+        device="cpu",
     )
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1  # inside the last object's section

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from scene_codec.codecs.contract import Codec
 
 
-DEFAULT_CODECS = {"mesh": "mesh-necgs", "volume": "volume-wavelet", "radiance": "nerf-pruned"}
+DEFAULT_CODECS = {"mesh": "mesh-surface", "volume": "volume-wavelet", "radiance": "nerf-pruned"}
 """The codec of each content when nobody chose one."""
 
 VOXEL_FIELD_CODEC = "radiance-vqrf"
@@ -29,8 +29,8 @@ def all_codecs() -> dict[str, Codec]:
     from scene_codec.codecs.volume_wavelet.codec import VolumeWaveletCodec
 
     codecs: list[Codec] = [
-        MeshNecgsCodec(),
         MeshSurfaceCodec(),
+        MeshNecgsCodec(),
         VolumeWaveletCodec(),
         VolumeVaeCodec(),
         NerfPrunedCodec(),

@@ -141,9 +141,7 @@ def _face_normals(mesh: TriangleMesh) -> NDArray[np.float64]:
     corners = mesh.vertices[mesh.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    units: NDArray[np.float64] = np.divide(
-        normals, lengths, out=np.zeros_like(normals), where=lengths > 0.0
-    )
+    units: NDArray[np.float64] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0.0)
     return units
 
 

@@ -33,7 +33,7 @@ def a_scene_comes_back_within_the_codecs_error_and_one_object_of_it_alone(labora
     laboratory.use_real_backend()
     objects = _scene()
     before = {obj.name: (evaluated_world_vertices(obj), obj.matrix_world.copy()) for obj in objects}
-    path = laboratory.encode(*objects, settings=SETTINGS)
+    path = laboratory.encode(*objects, codec="mesh-necgs", settings=SETTINGS)
     report = json.loads(bpy.context.window_manager.scene_codec_last_result)
     assert report["failures"] == []
     assert report["file_bytes"] == Path(path).stat().st_size
@@ -65,7 +65,7 @@ def shared_meshes_are_shared_again_and_what_cannot_be_stored_is_named(laboratory
     mesh.from_pydata([(0, 0, 0), (1, 0, 0), (0, float("nan"), 0)], [], [(0, 1, 2)])
     broken = bpy.data.objects.new("Broken", mesh)
     bpy.context.scene.collection.objects.link(broken)
-    path = laboratory.encode(one, two, broken, settings=SETTINGS)
+    path = laboratory.encode(one, two, broken, codec="mesh-necgs", settings=SETTINGS)
     report = json.loads(bpy.context.window_manager.scene_codec_last_result)
     assert [stored["name"] for stored in report["objects"]] == [one.name, two.name]
     assert [failure["name"] for failure in report["failures"]] == ["Broken"]
@@ -80,7 +80,9 @@ def wrong_settings_are_refused_in_words(laboratory: Laboratory) -> None:
     laboratory.use_real_backend()
     bpy.ops.mesh.primitive_cube_add()
     encode, path = bpy.ops.scene_codec.encode_selected, laboratory.path("x.nscene")
-    assert "resolution" in failure_of(encode, filepath=path, settings='{"resolution": 33}')
+    assert "resolution" in failure_of(
+        encode, filepath=path, codec="mesh-necgs", settings='{"resolution": 33}'
+    )
     assert "no such preset" in failure_of(encode, filepath=path, preset="no such preset")
     assert not Path(path).exists()
 
@@ -103,6 +105,7 @@ def a_backend_killed_while_training_changes_nothing(laboratory: Laboratory) -> N
     request = encode.EncodeRequest(
         objects=(laboratory.part("bridges.object_reader").reference_to(bpy.context.object),),
         filepath=Path(laboratory.path("new.nscene")),
+        codec="mesh-necgs",
         settings={"resolution": 32, "minimum_steps": 100_000},
     )
     job = encode.start_encode(request)

@@ -42,6 +42,7 @@ PRESETS: dict[str, tuple[str, MeshSurfaceSettings]] = {
     "balanced": ("within 0.1 % of the diagonal on average", MeshSurfaceSettings()),
     "high": ("within 0.03 %, two to four times the bytes", MeshSurfaceSettings(target_error=0.03)),
     "small": ("within 0.3 %, a third of the bytes", MeshSurfaceSettings(target_error=0.3)),
+    "fast": ("within 0.1 %, in half the time, a tenth more bytes", MeshSurfaceSettings(fit=2, bit_price=0.0)),
 }
 
 
