@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import tyro
@@ -40,7 +40,11 @@ from scene_codec.reports import EncodedObject, EncodeReport
 from scene_codec.volumes.volume_files import volume_suffix
 
 ROWS_SHOWN = 60
+ERROR_PERCENT = "error_percent"
+"""What codecs of single surfaces say of how near they came."""
+
 MESH_COLUMNS = ("object", "vertices", "faces", "as plain binary", "own bytes")
+SURFACE_COLUMNS = ("object", "faces", "mean error", "as plain binary", "own bytes")
 FIELD_COLUMNS = ("object", "parameters", "PSNR", "as plain binary", "own bytes")
 VOLUME_COLUMNS = ("object", "grids", "voxels", "as plain binary", "own bytes")
 
@@ -52,7 +56,8 @@ beside --help to see others. Of a radiance field whose networks are two files, o
 Examples:
   scene-codec encode statue.obj -o statue.nscene
   scene-codec encode bodies/ props/*.glb -o scene.nscene
-  scene-codec encode bodies/ -o bodies.nscene --preset paper --resolution 64
+  scene-codec encode statue.obj -o statue.nscene --target-error 0.05
+  scene-codec encode bodies/ -o bodies.nscene --codec mesh-necgs --preset paper --resolution 64
   scene-codec encode smoke.vdb head.nii.gz -o volumes.nscene
   scene-codec encode logs/lego/200000.tar -o lego.nscene
   scene-codec encode logs/lego/200000.tar -o lego.nscene --images nerf_synthetic/lego
@@ -247,6 +252,8 @@ def _object_columns(report: EncodeReport) -> tuple[str, ...]:
     """Return the heads of the columns that `_object_rows` fills."""
     if any(item.parameters for item in report.objects):
         return FIELD_COLUMNS
+    if any(_fact(item, ERROR_PERCENT) is not None for item in report.objects):
+        return SURFACE_COLUMNS
     return VOLUME_COLUMNS if any(item.grids for item in report.objects) else MESH_COLUMNS
 
 
@@ -256,15 +263,23 @@ def _counts(item: EncodedObject) -> tuple[str, str]:
         return f"{item.parameters:,}", _reached(item)
     if item.grids:
         return f"{item.grids:,}", f"{item.voxels:,}"
+    error = _fact(item, ERROR_PERCENT)
+    if error is not None:
+        return f"{item.faces:,} to {_fact(item, 'faces'):,}", f"{error:.2g} % of diagonal"
     return f"{item.vertices:,}", f"{item.faces:,}"
+
+
+def _fact(item: EncodedObject, name: str) -> Any:  # noqa: ANN401 - words and numbers of a codec's choice
+    """Return what the codec says of an object under a name, None if it says nothing."""
+    return next((fact[name] for part in item.details.values() for fact in part if name in fact), None)
 
 
 def _reached(item: EncodedObject) -> str:
     """Return how closely a radiance field shows its pictures, or else what it showed before."""
-    facts = {name: value for part in item.details.values() for fact in part for name, value in fact.items()}
     for name, what in (("psnr_to_training_pictures", "pictures"), ("psnr_to_field", "field before")):
-        if facts.get(name) is not None:
-            return f"{facts[name]:.2f} dB to the {what}"
+        reached = _fact(item, name)
+        if reached is not None:
+            return f"{reached:.2f} dB to the {what}"
     return "-"
 
 

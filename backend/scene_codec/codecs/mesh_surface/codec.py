@@ -71,14 +71,17 @@ class MeshSurfaceCodec:
         return self.encode(objects, settings, context)
 
     def details(self, sections: Mapping[int, bytes]) -> Details:
-        """Return triangles, step and the error that was reached. Raises `CorruptFileError`."""
+        """Return triangles, step, and the error that was reached in percent of the diagonal.
+
+        Raises `CorruptFileError`.
+        """
         surface = syntax.read_surface(sections)
         return {
             "surface": (
                 {
                     "faces": surface.faces,
                     "closed": surface.closed,
-                    "mean_error": surface.error.value * surface.frame.scale,
+                    "error_percent": 100.0 * surface.error.value,
                     "step": surface.step.value * surface.frame.scale,
                 },
             )

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import numpy as np
 
 from scene_codec.bitstream import Section
 from scene_codec.codecs.contract import CodedObject, CodedSet, ContentSize, JobContext
@@ -26,7 +25,7 @@ from scene_codec.reports import ObjectFailure
 from scene_codec.scaling.cache import ResultCache, result_key
 from scene_codec.scaling.pool import open_pool
 
-ENCODER_VERSION = "mesh-surface encoder 1"
+ENCODER_VERSION = "mesh-surface encoder 2"
 """Changed whenever the same mesh and settings would give other bytes, so that no old result is found."""
 
 PROCESSES_FROM = 2
@@ -88,12 +87,7 @@ def encode_mesh(mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Pro
     coder = SurfaceCoder(placed, frame, settings, progress)
     if settings.target_size is not None:
         return reach_size(coder, settings.target_size, settings.faces)
-    return reach_error(coder, settings.target_error / 100.0 * diagonal(placed), settings.faces)
-
-
-def diagonal(mesh: TriangleMesh) -> float:
-    """Return the diagonal of a mesh's bounding box."""
-    return float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
+    return reach_error(coder, settings.target_error / 100.0 * coder.diagonal, settings.faces)
 
 
 def code_surface(job: SurfaceJob) -> bytes:

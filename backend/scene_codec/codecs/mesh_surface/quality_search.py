@@ -61,9 +61,12 @@ def reach_size(coder: SurfaceCoder, wanted: int, most_faces: int | None) -> Code
     limit = min(coder.most_faces, most_faces or MOST_FACES, MOST_FACES)
     faces = min(limit, max(FEWEST_FACES, round(wanted * 8 / 9)))
     best: CodedCandidate | None = None
+    whole: CodedCandidate | None = None
     for _ in range(_BRACKETS):
         fitted = coder.fitted(faces)
         candidate = coder.coded(fitted, _USUAL_STEP * fitted.error.distance)
+        if faces == limit:
+            whole = candidate
         if best is None or _fits_better(candidate, best, wanted):
             best = candidate
         ratio = wanted * _FILLED / candidate.size
@@ -72,7 +75,12 @@ def reach_size(coder: SurfaceCoder, wanted: int, most_faces: int | None) -> Code
             break
         faces = following
     assert best is not None
-    return _spend(coder, best, wanted)
+    spent = _spend(coder, best, wanted)
+    if whole is None or whole is best:
+        return spent
+    # All faces of a mesh may be worth a far coarser step than their own error, which is next to none.
+    whole = _spend(coder, whole, wanted)
+    return whole if _fits_better(whole, spent, wanted) else spent
 
 
 def _spend(coder: SurfaceCoder, best: CodedCandidate, wanted: int) -> CodedCandidate:
@@ -83,7 +91,7 @@ def _spend(coder: SurfaceCoder, best: CodedCandidate, wanted: int) -> CodedCandi
         bits_left = 8.0 * (wanted * _FILLED - best.size) / (3.0 * vertices)
         if best.size <= wanted and bits_left < 0.1:
             break
-        step *= 2.0 ** -min(max(bits_left, -2.0), 2.0)
+        step *= 2.0 ** -min(max(bits_left, -8.0), 2.0)
         if not FINEST_STEP <= step <= COARSEST_STEP:
             break
         candidate = coder.coded(best.fitted, step)

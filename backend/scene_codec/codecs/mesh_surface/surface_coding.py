@@ -66,7 +66,10 @@ class CodedCandidate:
 
 
 class SurfaceCoder:
-    """Codes one mesh again and again; what can be used twice is kept."""
+    """Codes one mesh again and again; what can be used twice is kept.
+
+    diagonal : that of the mesh's bounding box, in the frame
+    """
 
     def __init__(
         self, mesh: TriangleMesh, frame: Frame, settings: MeshSurfaceSettings, progress: Progress
@@ -74,6 +77,7 @@ class SurfaceCoder:
         """Prepare a mesh in frame coordinates."""
         self._simplifier = SurfaceSimplifier(mesh)
         self._mesh = mesh
+        self.diagonal = float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
         self._frame = frame
         self._settings = settings
         self._progress = progress
@@ -119,7 +123,7 @@ class SurfaceCoder:
             closed=steps.closed,
             in_plane=self._settings.in_plane,
             step=rounded,
-            error=QuantisationStep.nearest(max(distance, _SMALLEST_ERROR)),
+            error=QuantisationStep.nearest(max(distance / self.diagonal, _SMALLEST_ERROR)),
             faces=fitted.faces,
             stream=stream,
         )

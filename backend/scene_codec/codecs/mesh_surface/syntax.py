@@ -37,7 +37,7 @@ class CodedSurface:
 
     prior : number of the statistics that the walk begins with
     step : rounding step across the surface, in the frame
-    error : mean distance from the mesh, both ways, in the frame, as measured by the encoder
+    error : mean distance from the mesh, both ways, in diagonals of its bounding box, as the encoder measured
     stream : the walk
     """
 
