@@ -37,9 +37,13 @@ from scene_codec.codecs.mesh_surface.surface_walk import (
 )
 from scene_codec.codecs.mesh_surface.vectors import Vector
 from scene_codec.entropy.adaptive_bits import BitCounter
+from scene_codec.entropy.adaptive_integers import LARGEST_INTEGER
 
 _HOLD = 1e-3
 """Share of the mean weight of a vertex that holds it in all directions, also along a flat surface."""
+
+_FARTHEST = LARGEST_INTEGER - 1
+"""Steps beyond which a residual cannot be written."""
 
 _NEAR_ZERO = 3
 """Residuals of up to so many steps are tried as zero, too."""
@@ -131,6 +135,7 @@ class SurfaceGuide:
         vertex = self._asked[-1]
         axes = np.array(frame.axes)
         exact = axes @ (self._wanted[vertex] - np.array(frame.expected)) / self._steps.of_components
+        exact = np.clip(exact, -_FARTHEST, _FARTHEST)
         if self._bit_price == 0.0:
             return [round(value) for value in exact.tolist()]
         scaled = axes * np.array(self._steps.of_components)[:, None]
@@ -179,6 +184,7 @@ class SurfaceGuide:
                 off_along = along - exact[ALONG]
                 bend = form[ALONG][OUT] * off_along + form[AWAY][OUT] * off_away
                 height = exact[OUT] - bend / max(form[OUT][OUT], 1e-300)
+                height = min(max(height, -_FARTHEST), _FARTHEST)
                 contexts = residual_contexts(spreads[OUT], roughness, [*earlier, magnitude_of(along)])
                 for out in _candidates(height):
                     off = [off_along, off_away, out - exact[OUT]]

@@ -47,7 +47,7 @@ ALONG, AWAY, OUT = 0, 1, 2
 
 CODED_ORDER = (AWAY, ALONG, OUT)
 
-MOST_CORNERS_COMPARED = 50_000_000
+MOST_CORNERS_COMPARED = 5_000_000
 """Corners compared in all while a surface is decoded; real ones need thousands of times fewer."""
 
 _ALONG_WEIGHTS = (-0.378, 0.230, 0.040, -0.033, 0.060, -0.282)
