@@ -218,6 +218,8 @@ def _show_encoded(report: EncodeReport) -> None:
         f"{counted(len(report.objects), 'object')} in {size(report.file_bytes)}{against if source else ''}. "
         f"{report.codec}, {_in_force(report)}, {report.device}, {duration(report.seconds)}."
     )
+    for line in missed_targets(report):
+        results().print(line)
 
 
 def _in_force(report: EncodeReport) -> str:
@@ -246,6 +248,27 @@ def _show_added(report: EncodeReport) -> None:
         f"{counted(len(report.objects), 'object')} added; the file now has {size(report.file_bytes)}. "
         f"{_in_force(report)}, {report.device}, {duration(report.seconds)}."
     )
+    for line in missed_targets(report):
+        results().print(line)
+
+
+def missed_targets(report: EncodeReport) -> list[str]:
+    """Return a line for each mesh that came out further off, larger or finer than was asked for."""
+    settings = codec_named(report.codec).settings(report.preset, report.changed)
+    error, most, budget = (getattr(settings, name, None) for name in ("target_error", "target_size", "faces"))
+    lines = []
+    for item in report.objects:
+        reached, faces = _fact(item, ERROR_PERCENT), _fact(item, "faces")
+        if reached is None:
+            continue
+        name = shown(item.name)
+        if most is not None and _fact(item, "bytes") > most:
+            lines.append(f"{name}: {_fact(item, 'bytes')} bytes are more than the {most} that were wanted.")
+        elif most is None and error is not None and reached > 1.01 * error:
+            lines.append(f"{name}: {reached:.2g} % is not within the {error:g} % that were wanted.")
+        if budget is not None and faces > budget:
+            lines.append(f"{name}: {faces} triangles are more than the {budget} that were wanted.")
+    return lines
 
 
 def _object_columns(report: EncodeReport) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class ByteReader:
         end = self.position + count
         if end > len(self._data):
             raise CorruptFileError(
-                f"A probability table is cut off at byte {len(self._data)} of its section."
+                f"A section is cut off: it ends with byte {len(self._data)}, inside one of its fields."
             )
         taken = self._data[self.position : end]
         self.position = end

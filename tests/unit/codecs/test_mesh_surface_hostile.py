@@ -16,9 +16,9 @@ from scene_codec.codecs.mesh_surface.decoder import SurfaceDecoder
 from scene_codec.codecs.mesh_surface.prior import MODEL_FILES, NEWEST_PRIOR
 from scene_codec.codecs.mesh_surface.surface_models import CORNER
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps, SurfaceWalk
-from scene_codec.codecs.mesh_surface.syntax import MOST_FACES, SURFACE, read_surface
+from scene_codec.codecs.mesh_surface.syntax import FACES_FOR_NOTHING, MOST_FACES, SURFACE, read_surface
 from scene_codec.entropy.byte_fields import varint
-from scene_codec.errors import CorruptFileError
+from scene_codec.errors import CorruptFileError, UnsupportedSceneError
 from scene_codec.progress import Progress
 
 CLOSED = section_of(ball(6, 5))
@@ -221,6 +221,19 @@ def test_any_operations_in_any_order_end_in_a_mesh_or_in_one_error(seed, closed,
 
 
 def test_comparing_corners_has_an_end(monkeypatch):
+    section = section_of(torus(6, 6))
     monkeypatch.setattr(surface_walk, "MOST_CORNERS_COMPARED", 10)
     with pytest.raises(CorruptFileError, match="corner"):
-        decode(section_of(torus(6, 6)))
+        decode(section)
+
+
+def test_a_surface_that_readers_would_refuse_is_not_written(monkeypatch):
+    monkeypatch.setattr(surface_walk, "MOST_CORNERS_COMPARED", 10)
+    with pytest.raises(UnsupportedSceneError, match="72 triangles has too many holes"):
+        section_of(torus(6, 6))
+
+
+def test_more_faces_than_the_bytes_can_mean_are_refused_at_once():
+    few = section(faces=varint(FACES_FOR_NOTHING + 1), stream=b"")
+    with pytest.raises(CorruptFileError, match="1025 faces in 0 bytes"):
+        read_surface({SURFACE: few})

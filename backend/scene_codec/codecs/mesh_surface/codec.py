@@ -80,6 +80,7 @@ class MeshSurfaceCodec:
             "surface": (
                 {
                     "faces": surface.faces,
+                    "bytes": len(sections[syntax.SURFACE]),
                     "closed": surface.closed,
                     "error_percent": 100.0 * surface.error.value,
                     "step": surface.step.value * surface.frame.scale,

@@ -25,7 +25,7 @@ from scene_codec.reports import ObjectFailure
 from scene_codec.scaling.cache import ResultCache, result_key
 from scene_codec.scaling.pool import open_pool
 
-ENCODER_VERSION = "mesh-surface encoder 3"
+ENCODER_VERSION = "mesh-surface encoder 4"
 """Changed whenever the same mesh and settings would give other bytes, so that no old result is found."""
 
 PROCESSES_FROM = 2
@@ -113,7 +113,10 @@ def _run(jobs: Sequence[SurfaceJob], results: _Results, progress: Progress) -> N
     if len(waiting) < PROCESSES_FROM:
         for job in waiting:
             progress.update(0.0, job.name)
-            keep(job, _payload(job, progress))
+            try:
+                keep(job, _payload(job, progress))
+            except UnsupportedSceneError as error:
+                results.failures.append(ObjectFailure(name=job.name, reason=str(error)))
     else:
         _run_in_processes(waiting, keep, results, progress)
     progress.update(1.0)

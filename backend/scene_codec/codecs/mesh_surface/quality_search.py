@@ -75,6 +75,9 @@ def reach_size(coder: SurfaceCoder, wanted: int, most_faces: int | None) -> Code
             break
         faces = following
     assert best is not None
+    if best.size > wanted:
+        smallest = coder.coded(coder.fitted(FEWEST_FACES), COARSEST_STEP)
+        best = smallest if _fits_better(smallest, best, wanted) else best
     spent = _spend(coder, best, wanted)
     if whole is None or whole is best:
         return spent

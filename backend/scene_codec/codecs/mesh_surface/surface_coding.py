@@ -13,6 +13,7 @@ from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps, SurfaceWa
 from scene_codec.codecs.mesh_surface.syntax import CodedSurface, write_surface
 from scene_codec.entropy.adaptive_bits import BitEncoder, BitPrior
 from scene_codec.entropy.quantisers import QuantisationStep
+from scene_codec.errors import CorruptFileError, UnsupportedSceneError
 from scene_codec.geometry.manifold_surface import is_closed
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import TriangleMesh
@@ -151,6 +152,7 @@ def encode_surface(
     """Return what is decoded, in the frame, and the stream of a walk over a fitted surface.
 
     bit_price : error that a bit is worth, in that of a step at a vertex of median weight
+    Raises `UnsupportedSceneError` when a reader would refuse the surface, `Cancelled`.
     """
     models, encoder = surface_models(), BitEncoder(prior)
     walk = SurfaceWalk(encoder, models, steps)
@@ -159,5 +161,11 @@ def encode_surface(
     walk.follow(
         SurfaceGuide(fitted.mesh.vertices, fitted.mesh.faces, cost, (walk.boundary, models, encoder, steps))
     )
-    vertices, faces = walk.run(fitted.faces, progress.check_cancelled)
+    try:
+        vertices, faces = walk.run(fitted.faces, progress.check_cancelled)
+    except CorruptFileError as error:
+        raise UnsupportedSceneError(
+            f"A surface of {fitted.faces} triangles has too many holes to be coded. Ask for fewer triangles, "
+            "or for a larger error."
+        ) from error
     return TriangleMesh(vertices, faces), encoder.finish()

@@ -26,7 +26,11 @@ SURFACE = 16
 SHARED_LABELS: dict[int, str] = {}
 OBJECT_LABELS = {SURFACE: "surface"}
 
-MOST_FACES = 1 << 20
+MOST_FACES = 1 << 18
+MOST_FACES_PER_BYTE = 256
+FACES_FOR_NOTHING = 1024
+"""More faces than the bytes can be meant for are refused: a few bytes would take minutes to decode."""
+
 _MOST_IN_PLANE = 8
 _CLOSED = 1
 
@@ -79,5 +83,8 @@ def read_surface(sections: Mapping[int, bytes]) -> CodedSurface:
         raise CorruptFileError("A surface has impossible steps, or an impossible number of faces.")
     if not math.isfinite(error.value):
         raise CorruptFileError("The error of a surface is not a number.")
+    stream = reader.rest()
+    if faces > FACES_FOR_NOTHING + MOST_FACES_PER_BYTE * len(stream):
+        raise CorruptFileError(f"A surface announces {faces} faces in {len(stream)} bytes.")
     closed, in_plane = bool(shape & _CLOSED), (shape >> 1) + 1
-    return CodedSurface(frame, prior, closed, in_plane, step, error, faces, reader.rest())
+    return CodedSurface(frame, prior, closed, in_plane, step, error, faces, stream)
