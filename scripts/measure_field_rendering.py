@@ -3,9 +3,9 @@
     python scripts/measure_field_rendering.py --file chair.nscene --pictures FOLDER
     python scripts/measure_field_rendering.py --file chair.nscene --pictures FOLDER --views 4 --threads 2
 
-Test views of a data set, as wide as each size and cut to its height, by both ways. Times are CPU seconds, so
-that other work on the machine counts little; with one thread a frame takes as long. In sizes that the
-pictures have, views are compared with them as well.
+Test views of a data set, as wide as each size and cut to its height, by both ways. Frames are counted in
+seconds of the clock, so that the machine should have nothing else to do; CPU seconds stand beside them. In
+sizes that the pictures have, views are compared with them as well.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def notes(options: argparse.Namespace, details: dict[str, Any]) -> tuple[str, ..
         f"{len(details['views'])} test views of {options.pictures.name}. Exact: the network makes a colour "
         "of each sample, in steps of half a voxel. Interactive: of the mean features of two samples, in "
         "steps of a voxel.",
-        f"{options.threads} thread(s); frames in a CPU second. The interactive tables took "
+        f"{options.threads} thread(s), frames in a second of the clock. The interactive tables took "
         f"{details['prepare_cpu_seconds']:.2f} CPU s to make, once, and "
         f"{sum(details['table_bytes']) / 1e6:.0f} MB.",
         f"Times are the least of {options.runs} pictures of each view, exact ones of {_EXACT_RUNS}.",
@@ -123,11 +123,11 @@ def rows_of(
     for view in views:
         camera = cut(view.camera, size)
         truth = picture_of(view, size)
-        seen, seconds = timed(lambda camera=camera: render_view(exact, camera).colour, _EXACT_RUNS)
-        own.append({"cpu_seconds": seconds, "psnr": truth is not None and psnr(truth, seen)})
-        quick, seconds = timed(lambda camera=camera: over(fast, camera), runs)
+        seen, took = timed(lambda camera=camera: render_view(exact, camera).colour, _EXACT_RUNS)
+        own.append({**took, "psnr": truth is not None and psnr(truth, seen)})
+        quick, took = timed(lambda camera=camera: over(fast, camera), runs)
         other.append({
-            "cpu_seconds": seconds,
+            **took,
             "psnr": truth is not None and psnr(truth, quick),
             "psnr_to_exact": psnr(seen, quick),
         })  # fmt: skip
@@ -145,8 +145,9 @@ def mean_of(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
         name: None if measured[0][name] is False else float(np.mean([own[name] for own in measured]))
         for name in measured[0]
     }
-    assert row["cpu_seconds"] is not None
-    return {"frames_per_second": 1.0 / row["cpu_seconds"], **row}
+    seconds = row.pop("seconds")
+    assert seconds is not None
+    return {"frames_per_second": 1.0 / seconds, **row}
 
 
 def cut(camera: Camera, size: tuple[int, int]) -> Camera:
@@ -175,14 +176,15 @@ def over(field: InteractiveField, camera: Camera) -> Picture:
     return np.clip(rgba[..., :3] + clear, 0.0, 1.0)
 
 
-def timed(render: Callable[[], Picture], runs: int) -> tuple[Picture, float]:
-    """Return a picture and the least CPU seconds that it took."""
-    seconds = []
+def timed(render: Callable[[], Picture], runs: int) -> tuple[Picture, dict[str, float]]:
+    """Return a picture, and the seconds and CPU seconds of the run that took the least time."""
+    took = []
     for _ in range(runs):
-        started = time.process_time()
+        started, cpu = time.perf_counter(), time.process_time()
         picture = render()
-        seconds.append(time.process_time() - started)
-    return picture, min(seconds)
+        took.append((time.perf_counter() - started, time.process_time() - cpu))
+    seconds, cpu = min(took)
+    return picture, {"seconds": seconds, "cpu_seconds": cpu}
 
 
 if __name__ == "__main__":
