@@ -17,12 +17,18 @@ from scene_codec.cli.terminal import print_json, print_table, results, shown
 
 HELP = """Check this installation: packages, device, what to do about what is missing."""
 
-MODULES = {"libigl": "igl", "openexr": "OpenEXR", "pillow": "PIL", "pymcubes": "mcubes", "pynrrd": "nrrd"}
+MODULES = {
+    "fast-simplification": "fast_simplification",
+    "libigl": "igl",
+    "openexr": "OpenEXR",
+    "pillow": "PIL",
+    "pymcubes": "mcubes",
+    "pynrrd": "nrrd",
+}
 """Modules of packages whose names differ from them."""
 
 OPTIONAL = {
     "DracoPy": ("DracoPy", "baselines"),
-    "fast-simplification": ("fast_simplification", "baselines"),
     "av": ("av", "video"),
 }
 PURPOSES = {"baselines": "for the comparison scripts", "video": "for films of radiance fields"}

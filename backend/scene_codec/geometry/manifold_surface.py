@@ -5,17 +5,21 @@ from __future__ import annotations
 import igl
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from scene_codec.geometry.scene_object import TriangleMesh
 
 
-def welded(mesh: TriangleMesh) -> TriangleMesh:
+def welded(mesh: TriangleMesh, tolerance: float = 0.0) -> TriangleMesh:
     """Return the mesh with vertices at the same place made one, without faces that thereby lose their area.
 
+    tolerance : distance up to which two vertices count as being at the same place
     Of faces with the same three corners one remains.
     """
     vertices, index = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    faces = index.reshape(-1)[mesh.faces]
+    faces = _place_of_each(vertices, tolerance)[index.reshape(-1)][mesh.faces]
     a, b, c = faces.T
     faces = faces[(a != b) & (b != c) & (c != a)]
     _, first = np.unique(np.sort(faces, axis=1), axis=0, return_index=True)
@@ -64,6 +68,20 @@ def _turned_alike(faces: NDArray[np.int64]) -> NDArray[np.int64]:
         np.int64
     )
     return alike
+
+
+def _place_of_each(vertices: NDArray[np.float64], tolerance: float) -> NDArray[np.int64]:
+    """Return for each vertex the first one of those that are connected to it by short distances."""
+    own = np.arange(len(vertices))
+    if tolerance == 0.0 or len(vertices) == 0:
+        return own
+    pairs = cKDTree(vertices).query_pairs(tolerance, output_type="ndarray")
+    if len(pairs) == 0:
+        return own
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(own), len(own)))
+    _, place = connected_components(links, directed=False)
+    _, first = np.unique(place, return_index=True)
+    return np.asarray(first[place], np.int64)
 
 
 def _directed_edges(faces: NDArray[np.int64]) -> NDArray[np.int64]:

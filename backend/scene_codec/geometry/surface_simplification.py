@@ -9,6 +9,9 @@ import numpy as np
 from scene_codec.geometry.manifold_surface import manifold, welded
 from scene_codec.geometry.scene_object import TriangleMesh
 
+_SAME_PLACE = 1e-6
+"""Vertices so near each other, in the frame, are one: files in single precision would have cracks else."""
+
 _ENOUGH = 1.15
 """A simplifier that stops at more than so many times the faces asked for has failed."""
 
@@ -21,8 +24,8 @@ class SurfaceSimplifier:
     """
 
     def __init__(self, mesh: TriangleMesh) -> None:
-        """Prepare a mesh that has passed `mesh_checks.prepare_mesh`."""
-        self.source = manifold(welded(mesh))
+        """Prepare a mesh that has passed `mesh_checks.prepare_mesh`, in its frame."""
+        self.source = manifold(welded(mesh, _SAME_PLACE))
 
     def to_faces(self, count: int) -> TriangleMesh:
         """Return an oriented manifold of about `count` faces, of all of them when there are not more."""

@@ -174,7 +174,9 @@ def test_a_finished_decoder_is_left_alone_when_latents_are_added():
 def test_an_encoded_set_decodes_like_any_other(tmp_path):
     path = tmp_path / "encoded.nscene"
     settings = {"resolution": 32, "widths": [6, 5, 4], "minimum_steps": 40, "latents": "encoded"}
-    scene_codec.encode([SceneObject("one", tetrahedron())], path, settings=settings, device="cpu")
+    scene_codec.encode(
+        [SceneObject("one", tetrahedron())], path, codec="mesh-necgs", settings=settings, device="cpu"
+    )
     (item,) = scene_codec.decode(path, device="cpu")
     assert len(item.mesh.faces) > 0
 
@@ -182,7 +184,9 @@ def test_an_encoded_set_decodes_like_any_other(tmp_path):
 def test_every_surface_section_that_is_read_has_one_spelling(tmp_path):
     path = tmp_path / "one.nscene"
     settings = {"resolution": 32, "widths": [6, 5, 4], "minimum_steps": 30}
-    scene_codec.encode([SceneObject("one", tetrahedron())], path, settings=settings, device="cpu")
+    scene_codec.encode(
+        [SceneObject("one", tetrahedron())], path, codec="mesh-necgs", settings=settings, device="cpu"
+    )
     with open_scene_file(path) as file:
         coding = syntax.read_latent_coding(file.read_shared(syntax.LATENT_CODING), 16)
         payload = file.read_object(0, syntax.SURFACE)
@@ -208,7 +212,9 @@ def test_an_open_sheet_is_marked_and_comes_back_without_holes(tmp_path):
     path = tmp_path / "sheet.nscene"
     mesh = open_sheet()
     settings = {"resolution": 32, "widths": [8, 6, 4], "minimum_steps": 250}
-    scene_codec.encode([SceneObject("cloth", mesh)], path, settings=settings, device="cpu")
+    scene_codec.encode(
+        [SceneObject("cloth", mesh)], path, codec="mesh-necgs", settings=settings, device="cpu"
+    )
     with open_scene_file(path) as file:
         kinds = [section.kind for section in file.objects[0].sections]
         assert kinds == [syntax.SURFACE, syntax.INFLATED]

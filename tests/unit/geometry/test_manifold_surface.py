@@ -223,3 +223,14 @@ def test_parts_are_numbered_by_face():
     assert len(parts) == len(mesh.faces)
     sizes = sorted(np.bincount(parts).tolist())
     assert sizes == sorted([len(box().faces), len(sphere(rows=4).faces), len(sheet().faces)])
+
+
+def test_vertices_that_rounding_has_moved_apart_are_one_again():
+    whole = box()
+    loose = TriangleMesh(whole.vertices[whole.faces.ravel()], np.arange(whole.faces.size).reshape(-1, 3))
+    noise = np.random.default_rng(0).uniform(-1e-7, 1e-7, loose.vertices.shape)
+    cracked = TriangleMesh(loose.vertices + noise, loose.faces)
+    assert not is_closed(manifold(welded(cracked)).faces)
+    mended = manifold(welded(cracked, 1e-6))
+    assert is_closed(mended.faces)
+    assert len(mended.vertices) == len(np.unique(whole.vertices, axis=0))
