@@ -25,7 +25,6 @@ from scene_codec.codecs.mesh_surface.surface_models import (
     SurfaceModels,
     magnitude_of,
     residual_contexts,
-    residual_cost,
 )
 from scene_codec.codecs.mesh_surface.surface_walk import (
     ALONG,
@@ -200,7 +199,7 @@ class SurfaceGuide:
         key = (component, value, contexts)
         bits = self._known_bits.get(key)
         if bits is None:
-            bits = residual_cost(self._models, self._counter, component, value, contexts)
+            bits = self._models.residuals[component].cost(self._counter, value, contexts)
             self._known_bits[key] = bits
         return bits
 

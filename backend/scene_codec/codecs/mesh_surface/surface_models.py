@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from scene_codec.codecs.mesh_surface.active_boundary import OPEN, ActiveBoundary
 from scene_codec.codecs.mesh_surface.vectors import Vector, cosine, difference, length
-from scene_codec.entropy.adaptive_bits import BitCoder, BitCounter
+from scene_codec.entropy.adaptive_bits import BitCoder
 from scene_codec.entropy.adaptive_integers import IntegerModel, SlotPlan
 
 NEW_VERTEX = 0
@@ -163,10 +163,3 @@ def residual_contexts(spread: int, roughness: int, earlier: Sequence[int]) -> tu
         first * MAGNITUDES + second,
         spread * MAGNITUDES + roughness,
     )
-
-
-def residual_cost(
-    models: SurfaceModels, counter: BitCounter, component: int, value: int, contexts: Sequence[int]
-) -> float:
-    """Return about how many bits a component would take."""
-    return models.residuals[component].cost(counter, value, contexts)
