@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from scene_codec.bitstream import (
     open_scene_file,
     write_scene_file,
 )
-from scene_codec.codecs.contract import ContentSize, JobContext, SceneItem
+from scene_codec.codecs.contract import ContentSize, JobContext, ObjectDecoder, SceneItem
 from scene_codec.codecs.registry import all_codecs, codec_named
 from scene_codec.devices import check_device_name, resolve_device
 from scene_codec.errors import (
@@ -151,10 +152,11 @@ def add(  # noqa: PLR0913 - keyword options of the public API
     return _report(run, target, sizes_of(objects, coded), records, failures)
 
 
-def decode(
+def decode(  # noqa: PLR0913 - keyword options of the public API
     file: str | Path,
     *,
     only: str | Sequence[str] | None = None,
+    triangles: int | None = None,
     device: str = "auto",
     progress: Progress | None = None,
     failures: list[ObjectFailure] | None = None,
@@ -162,6 +164,7 @@ def decode(
     """Return the objects of a file one after the other; nothing is decoded before it is asked for.
 
     only : name or names of the wanted objects, all by default; the others are not even read
+    triangles : most that each mesh may come back with, for any codec of meshes: those with more are simplified
     failures : gets the damaged objects, which are passed over; without it the first of them ends the decoding
 
     Raises `CorruptFileError`, `UnsupportedVersionError`, `InvalidRequestError` for an unknown name.
@@ -172,10 +175,12 @@ def decode(
         entries = [scene.object(which) for which in wanted]
         chosen = _codec_of(scene)
         _check_device(chosen, device)
+        _check_triangles(chosen, triangles)
     except BaseException:
         scene.close()
         raise
-    return _decode_all(scene, chosen, entries, device, progress or Progress(), failures)
+    decoder = partial(decode_each, progress=progress or Progress(), failures=failures, triangles=triangles)
+    return _decode_all(scene, chosen, entries, device, decoder)
 
 
 def inspect(file: str | Path, *, check: bool = False) -> FileSummary:
@@ -245,6 +250,16 @@ def _job(codec: Codec, device: str, progress: Progress | None) -> Iterator[JobCo
         yield JobContext(device, progress or Progress(), lambda key: folders.enter_context(job_folder(key)))
 
 
+def _check_triangles(codec: Codec, triangles: int | None) -> None:
+    """Raise `InvalidRequestError` for a budget of none, or for a file of anything but meshes."""
+    if triangles is None:
+        return
+    if codec.info.content != "mesh":
+        raise InvalidRequestError(f"A budget of triangles is for meshes; the file holds {codec.info.content}s.")
+    if triangles < 1:
+        raise InvalidRequestError(f"A mesh needs at least 1 triangle; {triangles} were asked for.")
+
+
 def _check_device(codec: Codec, name: str) -> None:
     """Raise `InvalidRequestError` for an unknown device, or one that a codec needs and that is not there."""
     check_device_name(name)
@@ -257,13 +272,12 @@ def _decode_all(
     codec: Codec,
     entries: Sequence[ObjectEntry],
     device: str,
-    progress: Progress,
-    failures: list[ObjectFailure] | None,
+    decode_entries: Callable[[SceneFile, ObjectDecoder, Sequence[ObjectEntry]], Iterator[SceneItem]],
 ) -> Iterator[SceneItem]:
     """Decode the given objects of an open file and close it at the end."""
     with scene:
         shared = {section.kind: scene.read_shared(section.kind) for section in scene.shared}
-        yield from decode_each(scene, codec.decoder(shared, device), entries, progress, failures)
+        yield from decode_entries(scene, codec.decoder(shared, device), entries)
 
 
 def _codec_of(scene: SceneFile) -> Codec:

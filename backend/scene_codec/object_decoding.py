@@ -37,10 +37,13 @@ def decode_each(
     entries: Sequence[ObjectEntry],
     progress: Progress,
     failures: list[ObjectFailure] | None,
+    *,
+    triangles: int | None = None,
 ) -> Iterator[SceneItem]:
     """Yield the given objects of an open file.
 
     failures : gets the damaged objects; without it the first of them ends the decoding
+    triangles : most that a mesh may have; those with more are simplified
 
     Raises `CorruptFileError`, `Cancelled`.
     """
@@ -55,7 +58,7 @@ def decode_each(
         following = sources[index + 1].name if index + 1 < len(sources) else ""
         try:
             if source.name not in decoded:
-                decoded[source.name] = frames.content(source, following, part)
+                decoded[source.name] = _simplified(frames.content(source, following, part), triangles)
         except CorruptFileError as problem:
             if failures is None:
                 raise CorruptFileError(f"Object {entry.name!r} cannot be decoded. {problem}") from problem
@@ -68,6 +71,15 @@ def decode_each(
             del decoded[source.name]
         yield _item(entry, content)
     progress.update(1.0)
+
+
+def _simplified(content: Content, triangles: int | None) -> Content:
+    """Return a mesh within its triangles, and everything else as it is."""
+    if triangles is None or not isinstance(content, TriangleMesh):
+        return content
+    from scene_codec.geometry.triangle_budget import within_triangles
+
+    return within_triangles(content, triangles)
 
 
 def _item(entry: ObjectEntry, content: Content) -> SceneItem:

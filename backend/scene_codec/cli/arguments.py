@@ -94,6 +94,10 @@ class DecodeArguments:
     radiance field, a format of meshes gets the surface of the density (ply by default), one of volumes the
     density itself, and tar, of a voxel field, the field as a checkpoint of DirectVoxGO."""
 
+    triangles: Annotated[int | None, arg(metavar="N")] = None
+    """Of meshes: at most so many triangles each. A mesh with more is simplified, one with fewer left as it is;
+    meshes of separate parts may lose the smallest."""
+
     resolution: int | None = None
     """Of a radiance field: cells along the longest side, 256 by default."""
 

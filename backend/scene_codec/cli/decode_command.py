@@ -47,6 +47,7 @@ a checkpoint again (--format tar), in the layout of DirectVoxGO where that can s
 Examples:
   scene-codec decode scene.nscene -o meshes/
   scene-codec decode scene.nscene -o meshes/ --only Statue --format glb
+  scene-codec decode scene.nscene -o meshes/ --triangles 5000
   scene-codec decode smoke.nscene -o volumes/
   scene-codec decode lego.nscene -o meshes/ --resolution 400
   scene-codec decode lego.nscene -o volumes/ --format vdb
@@ -94,6 +95,7 @@ def decode(arguments: list[str]) -> int:
         objects = api.decode(
             options.file,
             only=options.only or None,
+            triangles=options.triangles,
             device=options.device,
             # Fields are decoded in no time; the fraction done is that of the meshes made of them.
             progress=Progress(None, token) if fields else progress,

@@ -93,6 +93,7 @@ class DecodeParams(Params, frozen=True, kw_only=True):
     folder: Text
     volume_folder: Text | None = None
     only: Annotated[list[Name], msgspec.Meta(min_length=1, max_length=MAX_OBJECTS)] | None = None
+    triangles: Annotated[int, msgspec.Meta(ge=1)] | None = None
     device: Text = "auto"
 
 

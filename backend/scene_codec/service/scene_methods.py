@@ -63,6 +63,7 @@ def decode(params: DecodeParams, progress: Progress) -> object:
     decoded = scene_codec.decode(
         absolute_path("file", params.file),
         only=params.only,
+        triangles=params.triangles,
         device=params.device,
         progress=progress,
         failures=failures,

@@ -1,0 +1,232 @@
+"""What a mesh will cost, told in about a second before it is coded.
+
+A simplified surface is fitted in two steps at two or three numbers of faces; in between, and beyond, the
+distance follows a power of the faces. One small surface is coded, for the bits that a face of this mesh takes.
+Everything is measured against a thinned mesh, so that half a million triangles take hardly longer than ten
+thousand.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import fast_simplification
+import numpy as np
+
+from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
+from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR, shipped_prior
+from scene_codec.codecs.mesh_surface.quality_search import FEWEST_FACES, MOST_FACES
+from scene_codec.codecs.mesh_surface.surface_coding import (
+    COARSEST_STEP,
+    FINEST_STEP,
+    FittedSurface,
+    encode_surface,
+)
+from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps
+from scene_codec.entropy.quantisers import QuantisationStep
+from scene_codec.geometry.manifold_surface import is_closed
+from scene_codec.geometry.normalisation import Frame
+from scene_codec.geometry.scene_object import TriangleMesh
+from scene_codec.geometry.surface_fitting import FittingTarget
+from scene_codec.geometry.surface_simplification import SurfaceSimplifier
+from scene_codec.progress import Progress
+
+_MEASURED_FACES = 20_000
+"""A mesh of more is thinned: what that moves is far less than any error worth estimating."""
+
+_THIN_FACES = 4_000
+_PER_FACE = 4
+"""Surfaces are simplified from one of about so many faces, if that has so many for each that is left."""
+
+_CELLS = 2.0**20
+"""Vertices in one cell of a grid of so many cells along the unit of the frame are one."""
+
+_FIRST_FACES = 400
+_TRIES = 4
+_NEAR = 1.3
+"""Faces within such a factor of those that were tried need no further try."""
+
+_POINTS = 4_000
+_FIT_STEPS = 2
+_FITTED_FACES = 1_300
+"""More would be fitted to the points instead of the surface: what fitting gained with fewer is taken for them."""
+
+_CODED_FACES = 700
+
+_FITTED_SHARE = 0.85
+"""Of the error that is reached, what a surface fitted in two steps has before it is rounded."""
+
+_STEP = 3.0
+"""Rounding step against the error that is reached."""
+
+_USUAL_GAIN = 0.65
+_USUAL_SLOPE = 1.15
+_SLOPES = (0.6, 2.5)
+"""With which power of the faces the distance falls."""
+
+_HEAD_BYTES = 20
+_FIRST_BITS = 8.5
+_BITS_OF_HALVING = 1.5
+"""Bits that a face takes more when the step is halved: three coordinates of half a vertex."""
+
+
+@dataclass(frozen=True)
+class SurfaceEstimate:
+    """About what coding a mesh will come to; `error_percent` is that of the file's own measure."""
+
+    bytes: int
+    faces: int
+    error_percent: float
+
+
+def estimate_surface(
+    mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress
+) -> SurfaceEstimate:
+    """Return what a mesh that has passed the checks will come to with these settings. Raises `Cancelled`."""
+    trials = _Trials(mesh, settings, progress)
+    if settings.target_size is not None:
+        return _of_size(trials, settings.target_size)
+    wanted = settings.target_error / 100.0 * trials.diagonal
+    faces = _faces_within(trials, _FITTED_SHARE * wanted)
+    reached = wanted
+    if faces == trials.most_faces:
+        reached = max(wanted, trials.distance(faces) / _FITTED_SHARE)
+    bits = trials.bits_of_face(faces, _STEP * wanted)
+    return SurfaceEstimate(
+        round(_HEAD_BYTES + bits * faces / 8.0), faces, 100.0 * reached / trials.diagonal
+    )
+
+
+def _of_size(trials: _Trials, size: int) -> SurfaceEstimate:
+    """Return what a mesh comes to in so many bytes."""
+    room = 8.0 * max(size - _HEAD_BYTES, 1)
+    faces = min(trials.most_faces, max(FEWEST_FACES, round(room / _FIRST_BITS)))
+    trials.distance(min(faces, _FIRST_FACES))
+    step = _STEP * trials.distance(faces) / _FITTED_SHARE
+    bits = trials.bits_of_face(faces, step)
+    faces = min(trials.most_faces, max(FEWEST_FACES, round(room / bits)))
+    reached = trials.distance(faces) / _FITTED_SHARE
+    if faces == trials.most_faces and reached < step / _STEP:
+        reached = step / _STEP
+    spare = room / faces - bits
+    if faces == trials.most_faces and spare > 0.0:
+        # What is left when there are no more faces goes into finer steps.
+        spare = min(spare, 8.0 * _BITS_OF_HALVING)
+        reached *= 2.0 ** -(spare / _BITS_OF_HALVING)
+        bits += spare
+    return SurfaceEstimate(
+        round(_HEAD_BYTES + bits * faces / 8.0), faces, 100.0 * reached / trials.diagonal
+    )
+
+
+def _faces_within(trials: _Trials, wanted: float) -> int:
+    """Return about how many faces a fitted surface within a distance needs, at most those there may be."""
+    distances: dict[int, float] = {}
+    faces = min(_FIRST_FACES, trials.most_faces)
+    for _ in range(_TRIES):
+        distances[faces] = trials.distance(faces)
+        following = _between(distances, wanted, trials.most_faces)
+        if any(tried / _NEAR <= following <= tried * _NEAR for tried in distances):
+            return following
+        faces = following
+    return following
+
+
+def _between(distances: dict[int, float], wanted: float, most: int) -> int:
+    """Return the faces at which a power law through what was tried has the wanted distance."""
+    coarse = [faces for faces, distance in distances.items() if distance > wanted]
+    fine = [faces for faces, distance in distances.items() if distance <= wanted]
+    if coarse and fine and max(coarse) < min(fine):
+        slope = _slope(distances, max(coarse), min(fine), steepest=math.inf)
+        found = max(coarse) * (distances[max(coarse)] / wanted) ** (1.0 / slope)
+        return max(FEWEST_FACES, min(round(found), min(fine)))
+    start = max(coarse) if coarse else min(fine)
+    others = sorted(set(distances) - {start}, key=lambda faces: abs(math.log(faces / start)))
+    slope = _slope(distances, *sorted((start, others[0])), steepest=_SLOPES[1]) if others else _USUAL_SLOPE
+    found = start * max(distances[start] / wanted, 0.02) ** (1.0 / slope)
+    return max(min(FEWEST_FACES, most), min(round(found), most))
+
+
+def _slope(distances: dict[int, float], few: int, many: int, steepest: float) -> float:
+    """Return with which power the distance falls from few faces to many."""
+    ratio = distances[few] / max(distances[many], 1e-3 * distances[few], 1e-12)
+    return min(max(math.log(max(ratio, 1e-6)) / math.log(many / few), _SLOPES[0]), steepest)
+
+
+class _Trials:
+    """Simplified surfaces of one mesh, fitted and coded quickly."""
+
+    def __init__(self, mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress) -> None:
+        self._settings, self._progress = settings, progress
+        placed = Frame.around(mesh).into(mesh)
+        self.diagonal = float(np.linalg.norm(np.ptp(placed.vertices, axis=0)))
+        joined = _joined(placed)
+        progress.check_cancelled()
+        self._mesh = _thinned(joined, _MEASURED_FACES)
+        self._thin = SurfaceSimplifier(_thinned(self._mesh, _THIN_FACES))
+        self._whole = self._thin if len(self._mesh.faces) <= _THIN_FACES else None
+        self._target = FittingTarget(self._mesh, _POINTS)
+        most = len(joined.faces) if len(joined.faces) > _THIN_FACES else len(self._thin.source.faces)
+        self.most_faces = min(most, settings.faces or MOST_FACES, MOST_FACES)
+        self._fitted: dict[int, FittedSurface] = {}
+        self._distances: dict[int, float] = {}
+        self._gain = _USUAL_GAIN
+
+    def distance(self, faces: int) -> float:
+        """Return the distance of the fitted surface with about so many faces. Raises `Cancelled`."""
+        if faces not in self._distances:
+            self._progress.check_cancelled()
+            simplified = self._simplifier(faces).to_faces(faces)
+            self._progress.check_cancelled()
+            if faces <= _FITTED_FACES:
+                self._fitted[faces] = FittedSurface(*self._target.fit(simplified, _FIT_STEPS))
+                self._distances[faces] = self._fitted[faces].error.distance
+                if faces == _FIRST_FACES:
+                    before = self._target.distance_of(simplified, _POINTS)
+                    self._gain = min(1.0, self._distances[faces] / max(before, 1e-12))
+            else:
+                self._distances[faces] = self._gain * self._target.distance_of(simplified, _POINTS)
+        return self._distances[faces]
+
+    def bits_of_face(self, faces: int, step: float) -> float:
+        """Return how many bits a face takes: of the fitted surface next to so many. Raises `Cancelled`.
+
+        step : that of the surface that is asked for; a coarser surface is coded with one that fits it
+        """
+        small = [count for count in self._fitted if count <= _CODED_FACES]
+        nearest = min(small, key=lambda count: abs(math.log(count / faces)))
+        fitted = self._fitted[nearest]
+        step = max(step, _STEP * fitted.error.distance / _FITTED_SHARE)
+        value = QuantisationStep.nearest(min(max(step, FINEST_STEP), COARSEST_STEP)).value
+        steps = SurfaceSteps(value, float(self._settings.in_plane), is_closed(fitted.mesh.faces))
+        _, stream = encode_surface(
+            fitted, steps, self._settings.bit_price, shipped_prior(NEWEST_PRIOR), self._progress
+        )
+        return 8.0 * len(stream) / fitted.faces
+
+    def _simplifier(self, faces: int) -> SurfaceSimplifier:
+        if self._whole is None and _PER_FACE * faces > _THIN_FACES:
+            self._whole = SurfaceSimplifier(self._mesh)
+        return self._whole if self._whole is not None and _PER_FACE * faces > _THIN_FACES else self._thin
+
+
+def _joined(mesh: TriangleMesh) -> TriangleMesh:
+    """Return the mesh with vertices at nearly the same place made one, without faces that vanish thereby."""
+    cells = np.rint((mesh.vertices + 1.0) * _CELLS).astype(np.int64)
+    _, first, index = np.unique(
+        (cells[:, 0] << 42) | (cells[:, 1] << 21) | cells[:, 2], return_index=True, return_inverse=True
+    )
+    faces = index.reshape(-1)[mesh.faces]
+    a, b, c = faces.T
+    return TriangleMesh(mesh.vertices[first], faces[(a != b) & (b != c) & (c != a)])
+
+
+def _thinned(mesh: TriangleMesh, faces: int) -> TriangleMesh:
+    """Return the mesh with about so many faces, in a hurry; itself when it has no more."""
+    if len(mesh.faces) <= faces:
+        return mesh
+    vertices, thinned = fast_simplification.simplify(
+        mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32), target_count=faces, agg=9
+    )
+    return TriangleMesh(np.asarray(vertices, np.float64), np.asarray(thinned, np.int64))
