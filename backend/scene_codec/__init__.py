@@ -13,11 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from scene_codec.api import add, decode, encode, inspect, list_codecs
+    from scene_codec.estimation import estimate
     from scene_codec.view_rendering import ViewChoice, render, render_views
 
-__all__ = ["ViewChoice", "add", "decode", "encode", "inspect", "list_codecs", "render", "render_views"]
+__all__ = [
+    "ViewChoice",
+    "add",
+    "decode",
+    "encode",
+    "estimate",
+    "inspect",
+    "list_codecs",
+    "render",
+    "render_views",
+]
 
-_ELSEWHERE = dict.fromkeys(("ViewChoice", "render", "render_views"), "view_rendering")
+_ELSEWHERE = dict.fromkeys(("ViewChoice", "render", "render_views"), "view_rendering") | {
+    "estimate": "estimation"
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the public API defines

@@ -152,7 +152,7 @@ def add(  # noqa: PLR0913 - keyword options of the public API
     return _report(run, target, sizes_of(objects, coded), records, failures)
 
 
-def decode(  # noqa: PLR0913 - keyword options of the public API
+def decode(
     file: str | Path,
     *,
     only: str | Sequence[str] | None = None,
@@ -164,7 +164,7 @@ def decode(  # noqa: PLR0913 - keyword options of the public API
     """Return the objects of a file one after the other; nothing is decoded before it is asked for.
 
     only : name or names of the wanted objects, all by default; the others are not even read
-    triangles : most that each mesh may come back with, for any codec of meshes: those with more are simplified
+    triangles : most that each mesh may come back with, whatever its codec: one with more is simplified
     failures : gets the damaged objects, which are passed over; without it the first of them ends the decoding
 
     Raises `CorruptFileError`, `UnsupportedVersionError`, `InvalidRequestError` for an unknown name.
@@ -255,7 +255,9 @@ def _check_triangles(codec: Codec, triangles: int | None) -> None:
     if triangles is None:
         return
     if codec.info.content != "mesh":
-        raise InvalidRequestError(f"A budget of triangles is for meshes; the file holds {codec.info.content}s.")
+        raise InvalidRequestError(
+            f"A budget of triangles is for meshes; the file holds {codec.info.content} objects."
+        )
     if triangles < 1:
         raise InvalidRequestError(f"A mesh needs at least 1 triangle; {triangles} were asked for.")
 

@@ -63,6 +63,36 @@ class EncodeReport(msgspec.Struct, frozen=True, kw_only=True):
     changed: dict[str, Any] = {}
 
 
+class EstimatedObject(msgspec.Struct, frozen=True, kw_only=True):
+    """About what encoding an object will come to.
+
+    bytes : its own data and its share of the file's head
+    faces : triangles that it has, `triangles` : that will come back
+    error_percent : mean distance between before and after, in percent of the bounding box's diagonal
+    binary_bytes : uncompressed, as in `EncodedObject`
+    """
+
+    name: str
+    bytes: int
+    faces: int
+    triangles: int
+    error_percent: float
+    binary_bytes: int
+
+
+class EstimateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Result of `estimate`: what `encode` would write with the same inputs and settings, about."""
+
+    codec: str
+    preset: str
+    file_bytes: int
+    triangles: int
+    seconds: float
+    objects: tuple[EstimatedObject, ...]
+    failures: tuple[ObjectFailure, ...]
+    changed: dict[str, Any] = {}
+
+
 class SectionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """One section of the file: `label` is the codec's word for `kind`, or "unknown"."""
 
@@ -112,6 +142,8 @@ class CodecInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     content : what the codec takes and gives back
     fixed_settings : those that hold for a file as a whole, which `add` cannot change
+    quality_settings : those that say what comes back: an error, a size, a number of triangles
+    estimates : whether `estimate` can tell beforehand what encoding will come to
     """
 
     name: str
@@ -120,3 +152,5 @@ class CodecInfo(msgspec.Struct, frozen=True, kw_only=True):
     default_preset: str
     presets: dict[str, str]
     fixed_settings: tuple[str, ...] = ()
+    quality_settings: tuple[str, ...] = ()
+    estimates: bool = False

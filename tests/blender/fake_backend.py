@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MODE = sys.argv[1]
 _lock = threading.Lock()
 _cancelled: set[int] = set()

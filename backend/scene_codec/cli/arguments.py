@@ -51,6 +51,26 @@ class EncodeArguments(Generic[Settings]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EstimateArguments(Generic[Settings]):
+    """What `estimate` takes."""
+
+    inputs: Positional[Inputs]
+    """Files of meshes (OBJ, PLY, STL, GLB, glTF, OFF), folders, and patterns such as 'parts/*.stl'."""
+
+    settings: Annotated[Settings, arg(name="")]
+    """The codec's own settings; the values shown are those of the preset."""
+
+    codec: str | None = None
+    """Which codec, of those that can tell beforehand; mesh-surface by default."""
+
+    preset: str | None = None
+    """A named choice of settings; list-codecs shows them. Flags given beside it win."""
+
+    json: bool = False
+    """Print the report as JSON on stdout and nothing else there."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AddArguments(Generic[Settings]):
     """What `add` takes."""
 
@@ -95,8 +115,8 @@ class DecodeArguments:
     density itself, and tar, of a voxel field, the field as a checkpoint of DirectVoxGO."""
 
     triangles: Annotated[int | None, arg(metavar="N")] = None
-    """Of meshes: at most so many triangles each. A mesh with more is simplified, one with fewer left as it is;
-    meshes of separate parts may lose the smallest."""
+    """Of meshes: at most so many triangles each. A mesh with more is simplified, one with fewer left as it
+    is; meshes of separate parts may lose the smallest."""
 
     resolution: int | None = None
     """Of a radiance field: cells along the longest side, 256 by default."""

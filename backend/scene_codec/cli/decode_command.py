@@ -203,6 +203,8 @@ def _wanted_files(summary: FileSummary, options: DecodeArguments) -> dict[str, s
         raise InvalidRequestError(
             f"'{options.file}' holds {content} objects; --resolution and --threshold are for radiance fields."
         )
+    if content != "mesh" and options.triangles is not None:
+        raise InvalidRequestError(f"'{options.file}' holds {content} objects; --triangles is for meshes.")
     if suffix == CHECKPOINT_FORMAT and (options.resolution, options.threshold) != (None, None):
         raise InvalidRequestError(
             "--resolution and --threshold are for meshes and volumes; a checkpoint has the field's own grid."

@@ -28,6 +28,9 @@ COMMANDS = {
     "encode": Command(
         "encode_command", "encode", "turn meshes, volumes or radiance fields into one .nscene file"
     ),
+    "estimate": Command(
+        "estimate_command", "estimate", "tell what meshes will come to, before they are encoded"
+    ),
     "decode": Command("decode_command", "decode", "turn a .nscene file back into meshes or volumes"),
     "add": Command("encode_command", "add", "add objects to a .nscene file"),
     "inspect": Command("report_commands", "inspect", "show what is in a file, section by section"),

@@ -103,6 +103,16 @@ class CodedSet:
     failures: tuple[ObjectFailure, ...]
 
 
+@dataclass(frozen=True)
+class ObjectEstimate:
+    """About what coding an object will come to: bytes of its sections, triangles, error."""
+
+    source: EncodeItem
+    bytes: int
+    triangles: int
+    error_percent: float
+
+
 class ObjectDecoder(Protocol):
     """Decodes the objects of one file, any one without the others."""
 
@@ -172,3 +182,13 @@ class Codec(Protocol):
 
         Raises `CorruptFileError`, and `InvalidRequestError` when the device is not there.
         """
+
+
+@runtime_checkable
+class EstimatingCodec(Codec, Protocol):
+    """A codec that can tell beforehand, in about a second an object, what coding will come to."""
+
+    def estimate(
+        self, objects: Sequence[EncodeItem], settings: msgspec.Struct, progress: Progress
+    ) -> tuple[list[ObjectEstimate], list[ObjectFailure]]:
+        """Return estimates in the order of the objects, and what cannot be coded. Raises `Cancelled`."""

@@ -9,8 +9,8 @@ Standard library only and importable alone. The add-on imports it as `from . imp
 
 JSON-RPC 2.0, one message a line, UTF-8, over the backend's stdin (requests) and stdout (answers and
 notifications). The first request is `hello`; nothing else is answered before it succeeded. `encode`,
-`decode` and `add` are jobs: the job's id is the id of the request, the request is answered when the job
-ends, and until then the backend sends
+`decode`, `add` and `estimate` are jobs: the job's id is the id of the request, the request is answered when
+the job ends, and until then the backend sends
 
     progress  {"job": id, "stage": str, "fraction": 0..1, "message": str, "remaining_s": float | null}
     log       {"job": id, "text": str}
@@ -21,14 +21,16 @@ Methods and their parameters (every parameter object is checked strictly, unknow
                  -> {"protocol", "version", "pid", "python", "torch", "log": path,
                      "devices": [{"id", "name", "memory_bytes"}],
                      "codecs": [{"name", "content": "mesh" | "volume", "summary", "default_preset",
-                                 "presets": {name: text}}]}
+                                 "presets": {name: text}, "quality_settings": [field], "estimates": bool}]}
     encode       {"objects": [OBJECT], "output": path, "codec": str | null, "preset": str | null,
                   "settings": {field: value} | null, "device": str = "auto"} -> encode report;
                  codec null: the default one of what the objects are, all meshes or all volumes
     add          {"file": path, "objects": [OBJECT], "output": path | null, "device": str = "auto"}
                  -> encode report
-    decode       {"file": path, "only": [name] | null, "folder": existing folder for arrays,
-                  "volume_folder": path | null, "device": str = "auto"}
+    estimate     {"objects": [OBJECT], "codec": str | null, "preset": str | null,
+                  "settings": {field: value} | null} -> estimate report; nothing is written
+    decode       {"file": path, "only": [name] | null, "triangles": int | null,
+                  "folder": existing folder for arrays, "volume_folder": path | null, "device": str = "auto"}
                  -> {"objects": [OBJECT], "failures": [{"name", "reason"}]};
                  volumes become .vdb files in the volume folder, which is made if there are any; null: refused
     inspect      {"file": path} -> file summary
@@ -54,7 +56,7 @@ from __future__ import annotations
 import json
 from typing import Any, BinaryIO
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 """Both sides must speak exactly the same version; any change of a message raises it."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
@@ -67,6 +69,7 @@ HELLO = "hello"
 ENCODE = "encode"
 DECODE = "decode"
 ADD = "add"
+ESTIMATE = "estimate"
 INSPECT = "inspect"
 LIST_CODECS = "list_codecs"
 DOCTOR = "doctor"
@@ -75,7 +78,7 @@ SHUTDOWN = "shutdown"
 PROGRESS = "progress"
 LOG = "log"
 
-JOB_METHODS = frozenset({ENCODE, DECODE, ADD})
+JOB_METHODS = frozenset({ENCODE, DECODE, ADD, ESTIMATE})
 """Methods that take long, report progress and can be cancelled."""
 
 ERROR_NUMBERS: dict[str, int] = {

@@ -86,6 +86,15 @@ class AddParams(Params, frozen=True, kw_only=True):
     device: Text = "auto"
 
 
+class EstimateParams(Params, frozen=True, kw_only=True):
+    """Parameters of `estimate`."""
+
+    objects: Objects
+    codec: Text | None = None
+    preset: Text | None = None
+    settings: dict[str, Any] | None = None
+
+
 class DecodeParams(Params, frozen=True, kw_only=True):
     """Parameters of `decode`."""
 

@@ -21,6 +21,7 @@ from scene_codec.service.requests import (
     AddParams,
     DecodeParams,
     EncodeParams,
+    EstimateParams,
     InspectParams,
     absolute_path,
 )
@@ -51,6 +52,18 @@ def add(params: AddParams, progress: Progress) -> object:
     return msgspec.to_builtins(
         scene_codec.add(file, inputs, output=output, device=params.device, progress=progress)
     )
+
+
+def estimate(params: EstimateParams, progress: Progress) -> object:
+    """Tell about what encoding the host's objects will come to."""
+    report = scene_codec.estimate(
+        [read_object(item) for item in params.objects],
+        codec=params.codec,
+        preset=params.preset,
+        settings=params.settings,
+        progress=progress,
+    )
+    return msgspec.to_builtins(report)
 
 
 def decode(params: DecodeParams, progress: Progress) -> object:
@@ -109,6 +122,7 @@ METHODS = MethodTable(
         protocol.ENCODE: JobMethod(EncodeParams, encode),
         protocol.ADD: JobMethod(AddParams, add),
         protocol.DECODE: JobMethod(DecodeParams, decode),
+        protocol.ESTIMATE: JobMethod(EstimateParams, estimate),
     },
     quick={protocol.INSPECT: QuickMethod(InspectParams, inspect)},
     describe=describe,

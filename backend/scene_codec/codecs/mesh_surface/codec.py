@@ -19,10 +19,17 @@ from scene_codec.codecs.mesh_surface.config import (
 from scene_codec.codecs.overrides import with_overrides
 from scene_codec.errors import InvalidRequestError
 from scene_codec.geometry.scene_object import SceneObject
-from scene_codec.reports import CodecInfo, Details
+from scene_codec.progress import Progress
+from scene_codec.reports import CodecInfo, Details, ObjectFailure
 
 if TYPE_CHECKING:
-    from scene_codec.codecs.contract import CodedSet, EncodeItem, JobContext, ObjectDecoder
+    from scene_codec.codecs.contract import (
+        CodedSet,
+        EncodeItem,
+        JobContext,
+        ObjectDecoder,
+        ObjectEstimate,
+    )
 
 
 class MeshSurfaceCodec:
@@ -34,6 +41,8 @@ class MeshSurfaceCodec:
         summary="Single meshes, open or closed, as fitted, context-coded triangles; a wanted error or size",
         default_preset=DEFAULT_PRESET,
         presets={name: explanation for name, (explanation, _) in PRESETS.items()},
+        quality_settings=("target_error", "target_size", "faces"),
+        estimates=True,
     )
     payload_version = syntax.PAYLOAD_VERSION
     shared_labels: Mapping[int, str] = syntax.SHARED_LABELS
@@ -69,6 +78,17 @@ class MeshSurfaceCodec:
     ) -> CodedSet:
         """Code more meshes; those of a file share nothing."""
         return self.encode(objects, settings, context)
+
+    def estimate(
+        self, objects: Sequence[EncodeItem], settings: msgspec.Struct, progress: Progress
+    ) -> tuple[list[ObjectEstimate], list[ObjectFailure]]:
+        """Return about what each mesh will come to, and those that cannot be coded. Raises `Cancelled`."""
+        from scene_codec.codecs.mesh_surface.estimate import estimate_surfaces
+
+        assert isinstance(settings, MeshSurfaceSettings)
+        return estimate_surfaces(
+            [item for item in objects if isinstance(item, SceneObject)], settings, progress
+        )
 
     def details(self, sections: Mapping[int, bytes]) -> Details:
         """Return triangles, step, and the error that was reached in percent of the diagonal.

@@ -1,19 +1,23 @@
 """What a mesh will cost, told in about a second before it is coded.
 
 A simplified surface is fitted in two steps at two or three numbers of faces; in between, and beyond, the
-distance follows a power of the faces. One small surface is coded, for the bits that a face of this mesh takes.
-Everything is measured against a thinned mesh, so that half a million triangles take hardly longer than ten
-thousand.
+distance follows a power of the faces. One small surface is coded, for the bits that a face of this mesh
+takes. Everything is measured against a thinned mesh, so that half a million triangles take hardly longer than
+ten thousand.
 """
 
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import fast_simplification
 import numpy as np
 
+from scene_codec.codecs.contract import ObjectEstimate
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR, shipped_prior
 from scene_codec.codecs.mesh_surface.quality_search import FEWEST_FACES, MOST_FACES
@@ -25,12 +29,19 @@ from scene_codec.codecs.mesh_surface.surface_coding import (
 )
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps
 from scene_codec.entropy.quantisers import QuantisationStep
+from scene_codec.errors import UnsupportedSceneError
 from scene_codec.geometry.manifold_surface import is_closed
+from scene_codec.geometry.mesh_checks import prepare_mesh
 from scene_codec.geometry.normalisation import Frame
-from scene_codec.geometry.scene_object import TriangleMesh
+from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.geometry.surface_fitting import FittingTarget
 from scene_codec.geometry.surface_simplification import SurfaceSimplifier
 from scene_codec.progress import Progress
+from scene_codec.reports import ObjectFailure
+from scene_codec.scaling.pool import open_pool
+
+PROCESSES_FROM = 5
+"""Fewer meshes are estimated in the caller's process, before others would have started."""
 
 _MEASURED_FACES = 20_000
 """A mesh of more is thinned: what that moves is far less than any error worth estimating."""
@@ -50,7 +61,7 @@ _NEAR = 1.3
 _POINTS = 4_000
 _FIT_STEPS = 2
 _FITTED_FACES = 1_300
-"""More would be fitted to the points instead of the surface: what fitting gained with fewer is taken for them."""
+"""More would be fitted to the points, not the surface: for them, fitting gains what it did with fewer."""
 
 _CODED_FACES = 700
 
@@ -59,6 +70,15 @@ _FITTED_SHARE = 0.85
 
 _STEP = 3.0
 """Rounding step against the error that is reached."""
+
+_FINE_STEP = 0.17
+"""Rounding step against a wanted error that the faces there may be cannot keep."""
+
+_LEAST_STEP = 1e-3
+"""Usual step of a surface that needs no fitting, in diagonals."""
+
+_FINEST, _ROUNDING = 1.03, 0.2
+"""Share of the fitted distance that no step undercuts, and what a step adds to it."""
 
 _USUAL_GAIN = 0.65
 _USUAL_SLOPE = 1.15
@@ -80,6 +100,45 @@ class SurfaceEstimate:
     error_percent: float
 
 
+def estimate_surfaces(
+    objects: Sequence[SceneObject], settings: MeshSurfaceSettings, progress: Progress
+) -> tuple[list[ObjectEstimate], list[ObjectFailure]]:
+    """Return what each mesh will come to, in their order, and what cannot be coded. Raises `Cancelled`."""
+    jobs, failures = [], []
+    for item in objects:
+        try:
+            jobs.append(_Job(item, prepare_mesh(item.mesh, item.name), settings))
+        except UnsupportedSceneError as error:
+            failures.append(ObjectFailure(name=item.name, reason=str(error)))
+    found: dict[str, SurfaceEstimate] = {}
+    few = len(jobs) < PROCESSES_FROM
+    with open_pool("inline" if few else f"processes:{min(len(jobs), os.cpu_count() or 1)}") as pool:
+        work = partial(_estimate_job, progress=progress) if few else _estimate_job
+        for outcome in pool.map_unordered(work, jobs, check=progress.check_cancelled):
+            if outcome.result is None:
+                reason = f"it could not be estimated: {outcome.failure}"
+                failures.append(ObjectFailure(name=outcome.job.item.name, reason=reason))
+            else:
+                found[outcome.job.item.name] = outcome.result
+            progress.update((len(found) + len(failures)) / len(objects), outcome.job.item.name)
+    told = [(job.item, found[job.item.name]) for job in jobs if job.item.name in found]
+    return [
+        ObjectEstimate(item, estimate.bytes, estimate.faces, estimate.error_percent)
+        for item, estimate in told
+    ], failures
+
+
+@dataclass(frozen=True)
+class _Job:
+    item: SceneObject
+    mesh: TriangleMesh
+    settings: MeshSurfaceSettings
+
+
+def _estimate_job(job: _Job, progress: Progress | None = None) -> SurfaceEstimate:
+    return estimate_surface(job.mesh, job.settings, progress or Progress())
+
+
 def estimate_surface(
     mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress
 ) -> SurfaceEstimate:
@@ -89,13 +148,9 @@ def estimate_surface(
         return _of_size(trials, settings.target_size)
     wanted = settings.target_error / 100.0 * trials.diagonal
     faces = _faces_within(trials, _FITTED_SHARE * wanted)
-    reached = wanted
-    if faces == trials.most_faces:
-        reached = max(wanted, trials.distance(faces) / _FITTED_SHARE)
-    bits = trials.bits_of_face(faces, _STEP * wanted)
-    return SurfaceEstimate(
-        round(_HEAD_BYTES + bits * faces / 8.0), faces, 100.0 * reached / trials.diagonal
-    )
+    if faces == trials.most_faces and trials.distance(faces) > wanted:
+        return _told(trials, faces, _with_step(trials, faces, _FINE_STEP * wanted))
+    return _told(trials, faces, _Price(trials.bits_of_face(faces, _STEP * wanted), wanted))
 
 
 def _of_size(trials: _Trials, size: int) -> SurfaceEstimate:
@@ -103,21 +158,36 @@ def _of_size(trials: _Trials, size: int) -> SurfaceEstimate:
     room = 8.0 * max(size - _HEAD_BYTES, 1)
     faces = min(trials.most_faces, max(FEWEST_FACES, round(room / _FIRST_BITS)))
     trials.distance(min(faces, _FIRST_FACES))
-    step = _STEP * trials.distance(faces) / _FITTED_SHARE
-    bits = trials.bits_of_face(faces, step)
+    bits = trials.bits_of_face(faces, _STEP * trials.distance(faces) / _FITTED_SHARE)
     faces = min(trials.most_faces, max(FEWEST_FACES, round(room / bits)))
-    reached = trials.distance(faces) / _FITTED_SHARE
-    if faces == trials.most_faces and reached < step / _STEP:
-        reached = step / _STEP
-    spare = room / faces - bits
-    if faces == trials.most_faces and spare > 0.0:
-        # What is left when there are no more faces goes into finer steps.
-        spare = min(spare, 8.0 * _BITS_OF_HALVING)
-        reached *= 2.0 ** -(spare / _BITS_OF_HALVING)
-        bits += spare
-    return SurfaceEstimate(
-        round(_HEAD_BYTES + bits * faces / 8.0), faces, 100.0 * reached / trials.diagonal
+    if faces < trials.most_faces:
+        return _told(trials, faces, _Price(bits, trials.distance(faces) / _FITTED_SHARE))
+    # What is left when there are no more faces goes into finer steps, and what lacks into coarser ones.
+    step = trials.usual_step(faces)
+    spare = room / faces - trials.bits_of_face(faces, step)
+    return _told(
+        trials, faces, _with_step(trials, faces, step * 2.0 ** -min(max(spare / _BITS_OF_HALVING, -4.0), 8.0))
     )
+
+
+@dataclass(frozen=True)
+class _Price:
+    """Bits of a face, and the distance they buy."""
+
+    bits: float
+    distance: float
+
+
+def _with_step(trials: _Trials, faces: int, step: float) -> _Price:
+    """Return what a surface comes to with another step than the usual one."""
+    usual = trials.usual_step(faces)
+    bits = trials.bits_of_face(faces, usual) + _BITS_OF_HALVING * math.log2(usual / step)
+    return _Price(bits, math.hypot(_FINEST * trials.distance(faces), _ROUNDING * step))
+
+
+def _told(trials: _Trials, faces: int, price: _Price) -> SurfaceEstimate:
+    size = round(_HEAD_BYTES + max(price.bits, 1.0) * faces / 8.0)
+    return SurfaceEstimate(size, faces, 100.0 * price.distance / trials.diagonal)
 
 
 def _faces_within(trials: _Trials, wanted: float) -> int:
@@ -138,13 +208,13 @@ def _between(distances: dict[int, float], wanted: float, most: int) -> int:
     coarse = [faces for faces, distance in distances.items() if distance > wanted]
     fine = [faces for faces, distance in distances.items() if distance <= wanted]
     if coarse and fine and max(coarse) < min(fine):
-        slope = _slope(distances, max(coarse), min(fine), steepest=math.inf)
-        found = max(coarse) * (distances[max(coarse)] / wanted) ** (1.0 / slope)
-        return max(FEWEST_FACES, min(round(found), min(fine)))
-    start = max(coarse) if coarse else min(fine)
-    others = sorted(set(distances) - {start}, key=lambda faces: abs(math.log(faces / start)))
-    slope = _slope(distances, *sorted((start, others[0])), steepest=_SLOPES[1]) if others else _USUAL_SLOPE
-    found = start * max(distances[start] / wanted, 0.02) ** (1.0 / slope)
+        start, most = max(coarse), min(fine)
+        slope = _slope(distances, start, most, steepest=math.inf)
+    else:
+        start = max(coarse) if coarse else min(fine)
+        near = sorted(distances, key=lambda faces: abs(math.log(faces / start)))[:2]
+        slope = _slope(distances, min(near), max(near), _SLOPES[1]) if len(near) > 1 else _USUAL_SLOPE
+    found = start * math.pow(max(distances[start] / wanted, 0.02), 1.0 / slope)
     return max(min(FEWEST_FACES, most), min(round(found), most))
 
 
@@ -188,6 +258,10 @@ class _Trials:
             else:
                 self._distances[faces] = self._gain * self._target.distance_of(simplified, _POINTS)
         return self._distances[faces]
+
+    def usual_step(self, faces: int) -> float:
+        """Return the step that goes with so many faces when the faces are free."""
+        return _STEP * max(self.distance(faces) / _FITTED_SHARE, _LEAST_STEP * self.diagonal / _STEP)
 
     def bits_of_face(self, faces: int, step: float) -> float:
         """Return how many bits a face takes: of the fitted surface next to so many. Raises `Cancelled`.
