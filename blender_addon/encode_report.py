@@ -53,6 +53,47 @@ def encode_words(result: dict[str, Any]) -> str:
     return f"{words}, {size_words(size)}, {plain / max(size, 1):.1f} times smaller"
 
 
+def surface_facts(stored: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the codec says of a coded surface: `faces`, `error_percent`, `bytes`; None for others."""
+    facts = stored.get("details", {}).get("surface", ())
+    return facts[0] if facts and "error_percent" in facts[0] else None
+
+
+def fact_words(stored: dict[str, Any]) -> str:
+    """Return what became of an object: bytes, and triangles and error of a coded surface."""
+    facts = surface_facts(stored)
+    words = size_words(stored["bytes"])
+    if facts is None:
+        return words
+    return f"{words}, {count_words(facts['faces'])}, {error_words(facts['error_percent'])}"
+
+
+def estimate_words(result: dict[str, Any]) -> str:
+    """Return an estimate as one line: objects, bytes and triangles together."""
+    count = len(result["objects"])
+    return (
+        f"{count} object{'s' * (count != 1)}: about {size_words(result['file_bytes'])}, "
+        f"{count_words(result['triangles'])}"
+    )
+
+
+def estimated_words(told: dict[str, Any]) -> str:
+    """Return what an object will come to."""
+    return (
+        f"{size_words(told['bytes'])}, {count_words(told['triangles'])}, {error_words(told['error_percent'])}"
+    )
+
+
+def count_words(triangles: int) -> str:
+    """Return a number of triangles for people."""
+    return f"{triangles:,} triangle{'s' * (triangles != 1)}"
+
+
+def error_words(percent: float) -> str:
+    """Return an error for people, in percent of the object's size."""
+    return f"{percent:.2g} % off"
+
+
 def setting_words(result: dict[str, Any]) -> str:
     """Return what was in force: a preset, but for what was changed of it."""
     changed = ", ".join(f"{name} {value}" for name, value in result.get("changed", {}).items())

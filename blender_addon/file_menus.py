@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import bpy
-from bpy.props import BoolProperty, CollectionProperty, StringProperty
+from bpy.props import BoolProperty, CollectionProperty, IntProperty, StringProperty
 from bpy_extras.io_utils import ExportHelper, ImportHelper
 
+from .mesh_quality import MESH_QUALITY_PROPERTIES, MeshQuality
 from .output_files import SUFFIX
 from .volume_quality import QUALITY_PROPERTIES, VolumeQuality
 
@@ -22,6 +23,12 @@ class SCENE_CODEC_OT_import_nscene(ImportHelper, bpy.types.Operator):
     filter_glob: StringProperty(default=FILTER, options={"HIDDEN"})
     directory: StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"})
+    triangles: IntProperty(
+        name="Most Triangles",
+        description="Meshes that have more are simplified to so many; 0: all as stored",
+        default=0,
+        min=0,
+    )
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -32,11 +39,15 @@ class SCENE_CODEC_OT_import_nscene(ImportHelper, bpy.types.Operator):
         """Hand over to the decoder, which runs as a job of its own; this one must not push an undo step."""
         names = [{"name": item.name} for item in self.files if item.name]
         return _run(
-            bpy.ops.scene_codec.decode_file, filepath=self.filepath, directory=self.directory, files=names
+            bpy.ops.scene_codec.decode_file,
+            filepath=self.filepath,
+            directory=self.directory,
+            files=names,
+            triangles=self.triangles,
         )
 
 
-class SCENE_CODEC_OT_export_nscene(ExportHelper, bpy.types.Operator):
+class SCENE_CODEC_OT_export_nscene(MeshQuality, ExportHelper, bpy.types.Operator):
     """Encode the selected objects into an .nscene file"""
 
     bl_idname = "scene_codec.export_nscene"
@@ -55,8 +66,12 @@ class SCENE_CODEC_OT_export_nscene(ExportHelper, bpy.types.Operator):
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Hand over to the encoder, which runs as a job of its own."""
+        quality = {name: getattr(self, name) for name in MESH_QUALITY_PROPERTIES}
         return _run(
-            bpy.ops.scene_codec.encode_selected, filepath=self.filepath, apply_modifiers=self.apply_modifiers
+            bpy.ops.scene_codec.encode_selected,
+            filepath=self.filepath,
+            apply_modifiers=self.apply_modifiers,
+            **quality,
         )
 
 

@@ -5,7 +5,18 @@ from typing import Any
 import bpy
 
 from . import backend_session, jobs
-from .encode_report import encode_words, setting_words, size_words
+from .encode_report import (
+    encode_words,
+    estimate_words,
+    estimated_words,
+    fact_words,
+    setting_words,
+)
+from .mesh_quality import MESH_QUALITY_PROPERTIES, mesh_codec_settings
+from .mesh_quality import VALUE_OF_QUALITY as VALUE_OF_MESH_QUALITY
+from .operators.encode import EncodeRequest, codec_params
+from .operators.estimate import is_latest_for, latest_estimate
+from .scene_properties import mesh_quality_applies
 from .volume_quality import EXACT_ONLY, QUALITY_PROPERTIES, VALUE_OF_QUALITY
 
 SHOWN_FAILURES = 6
@@ -37,11 +48,59 @@ class SCENE_CODEC_PT_encode(_SidebarPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.prop(settings, "codec", placeholder="Default")
         row.operator("scene_codec.list_presets", text="", icon="FILE_REFRESH")
-        layout.prop(settings, "preset", placeholder="Default")
+        applies = mesh_quality_applies(settings)
+        if applies:
+            _draw_mesh_quality(layout, settings)
+        if not applies or settings.quality == "PRESET":
+            layout.prop(settings, "preset", placeholder="Default")
         layout.prop(settings, "apply_modifiers")
+        if applies:
+            _hand_over_mesh(settings, layout.operator("scene_codec.estimate_selected", icon="VIEWZOOM"))
+            _draw_estimate(layout, context, settings)
         button = layout.operator("scene_codec.encode_selected", icon="EXPORT")
         button.filepath = settings.output_path
-        button.apply_modifiers = settings.apply_modifiers
+        _hand_over_mesh(settings, button)
+
+
+def _draw_mesh_quality(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    """Draw what decides how exact meshes are, and the number that goes with it."""
+    layout.prop(settings, "quality")
+    if settings.quality == "ERROR":
+        layout.prop(settings, "detail", slider=True)
+    if settings.quality in VALUE_OF_MESH_QUALITY:
+        layout.prop(settings, VALUE_OF_MESH_QUALITY[settings.quality])
+
+
+def _hand_over_mesh(settings: bpy.types.PropertyGroup, button: bpy.types.OperatorProperties) -> None:
+    """Give a button for meshes what the panel says."""
+    button.apply_modifiers = settings.apply_modifiers
+    for name in MESH_QUALITY_PROPERTIES:
+        setattr(button, name, getattr(settings, name))
+    if not mesh_quality_applies(settings):
+        button.quality = "PRESET"
+
+
+def _draw_estimate(
+    layout: bpy.types.UILayout, context: bpy.types.Context, settings: bpy.types.PropertyGroup
+) -> None:
+    """Draw the newest estimate: the sum, and each object."""
+    result = latest_estimate()
+    if not result:
+        return
+    preset = settings.preset if settings.quality == "PRESET" else ""
+    chosen = EncodeRequest(
+        objects=(), codec=settings.codec, preset=preset, settings=mesh_codec_settings(settings)
+    )
+    made_for = {**codec_params(chosen), "apply_modifiers": settings.apply_modifiers}
+    box = layout.box()
+    if not is_latest_for(len(context.selected_objects), made_for):
+        box.label(text="Of other settings or objects:", icon="INFO")
+    width = _characters_in(context)
+    column = box.column(align=True)
+    for line in wrap(estimate_words(result), width):
+        column.label(text=line)
+    _draw_objects(column, result["objects"], [estimated_words(told) for told in result["objects"]])
+    _draw_failures(box, result["failures"], width)
 
 
 class SCENE_CODEC_PT_volumes(_SidebarPanel, bpy.types.Panel):
@@ -102,9 +161,11 @@ class SCENE_CODEC_PT_decode(_SidebarPanel, bpy.types.Panel):
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.prop(settings, "input_path")
+        layout.prop(settings, "triangle_budget")
         layout.prop(settings, "volume_folder")
         button = layout.operator("scene_codec.decode_file", icon="IMPORT")
         button.filepath = settings.input_path
+        button.triangles = settings.triangle_budget
         button.volume_folder = settings.volume_folder
 
 
@@ -158,6 +219,9 @@ def _draw_finished(box: bpy.types.UILayout, job: jobs.Job, width: int) -> None:
         box.label(text=job.message)
     elif job.kind == "encode":
         _draw_encoded(box, job.result, width)
+    elif job.kind == "estimate":
+        for line in wrap(estimate_words(job.result), width):
+            box.label(text=line)
     elif job.kind == "decode":
         count = len(job.result["objects"])
         box.label(text=f"{count} object{'s' * (count != 1)} restored")
@@ -172,11 +236,23 @@ def _draw_encoded(box: bpy.types.UILayout, result: dict[str, Any], width: int) -
     column.label(text=encode_words(result))
     for line in wrap(f"Took {duration_words(result['seconds'])}, {setting_words(result)}", width):
         column.label(text=line)
-    for stored in result["objects"][:SHOWN_FAILURES]:
-        split = column.split(factor=0.65)
-        split.label(text=stored["name"], icon="VOLUME_DATA" if "frames" in stored else "MESH_DATA")
-        split.label(text=size_words(stored["bytes"]))
-    hidden = len(result["objects"]) - SHOWN_FAILURES
+    _draw_objects(column, result["objects"], [fact_words(stored) for stored in result["objects"]])
+    missed = result["missed"]
+    column = box.column(align=True)
+    for text in missed[:SHOWN_FAILURES]:
+        for number, line in enumerate(wrap(text, width - 4)):
+            column.label(text=line, icon="BLANK1" if number else "ERROR")
+    if len(missed) > SHOWN_FAILURES:
+        column.label(text=f"and {len(missed) - SHOWN_FAILURES} more")
+
+
+def _draw_objects(column: bpy.types.UILayout, objects: list[dict[str, Any]], words: list[str]) -> None:
+    """Draw the name of each of the first objects, with what there is to say of it."""
+    for told, line in list(zip(objects, words, strict=True))[:SHOWN_FAILURES]:
+        split = column.split(factor=0.65 if "," not in line else 0.35)
+        split.label(text=told["name"], icon="VOLUME_DATA" if "frames" in told else "MESH_DATA")
+        split.label(text=line)
+    hidden = len(objects) - SHOWN_FAILURES
     if hidden > 0:
         column.label(text=f"and {hidden} more")
 

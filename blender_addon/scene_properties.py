@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
 from . import backend_session, jobs
+from .mesh_quality import QUALITIES, MeshQuality, detail_of, error_of, quality_applies
 from .output_files import PATH_OPTIONS
 from .volume_quality import VolumeQuality
 
@@ -71,8 +72,35 @@ class SCENE_CODEC_PG_volumes(VolumeQuality, bpy.types.PropertyGroup):
     )
 
 
-class SCENE_CODEC_PG_settings(bpy.types.PropertyGroup):
+def _get_detail(settings: bpy.types.PropertyGroup) -> float:
+    return detail_of(settings.target_error)
+
+
+def _set_detail(settings: bpy.types.PropertyGroup, detail: float) -> None:
+    settings.target_error = error_of(detail)
+
+
+class SCENE_CODEC_PG_settings(MeshQuality, bpy.types.PropertyGroup):
     """Settings of the panel."""
+
+    quality: EnumProperty(
+        name="Quality",
+        description="What decides how exact the surface is",
+        items=QUALITIES,
+        default="ERROR",
+    )
+    # Not stored: another way to see and set the error, on a scale that eyes find even.
+    detail: FloatProperty(
+        name="Detail",
+        description="0: 1 % of the object's size off, for the far background. 50: 0.1 %, hardly seen at full "
+        "screen. 100: 0.01 %, for close-ups",
+        min=0.0,
+        max=100.0,
+        precision=0,
+        step=100,
+        get=_get_detail,
+        set=_set_detail,
+    )
 
     output_path: StringProperty(
         name="Output",
@@ -102,6 +130,12 @@ class SCENE_CODEC_PG_settings(bpy.types.PropertyGroup):
         description="Store the objects as seen in the viewport, instead of before their modifiers",
         default=True,
     )
+    triangle_budget: IntProperty(
+        name="Most Triangles",
+        description="Meshes that have more are simplified to so many when they are decoded; 0: all as stored",
+        default=0,
+        min=0,
+    )
     volume_folder: StringProperty(
         name="Volume Folder",
         description="Where .vdb files go, if the file holds volumes; empty: a folder beside the file",
@@ -109,6 +143,11 @@ class SCENE_CODEC_PG_settings(bpy.types.PropertyGroup):
         options=PATH_OPTIONS,
     )
     volumes: PointerProperty(type=SCENE_CODEC_PG_volumes)
+
+
+def mesh_quality_applies(settings: SCENE_CODEC_PG_settings) -> bool:
+    """Return whether the panel's method takes an error, a size or a number of triangles."""
+    return quality_applies(settings.codec, _codecs_for("mesh"))
 
 
 def remember_result(context: bpy.types.Context, job: jobs.Job) -> None:

@@ -2,9 +2,16 @@
 
 import bpy
 
-from . import decode, encode, encode_volumes, environment, jobs
+from . import decode, encode, encode_volumes, environment, estimate, jobs
 
-_CLASSES = (*encode.classes, *encode_volumes.classes, *decode.classes, *jobs.classes, *environment.classes)
+_CLASSES = (
+    *encode.classes,
+    *estimate.classes,
+    *encode_volumes.classes,
+    *decode.classes,
+    *jobs.classes,
+    *environment.classes,
+)
 
 
 def register() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 import numpy as np
-from bpy.props import CollectionProperty, StringProperty
+from bpy.props import CollectionProperty, IntProperty, StringProperty
 
 from .. import backend_session, jobs, protocol
 from ..array_files import ArrayFolder
@@ -26,7 +26,7 @@ from .job_operator import JobOperator
 
 @dataclass(frozen=True, kw_only=True)
 class DecodeRequest:
-    """What a decode job is asked to do. `only` empty: all objects.
+    """What a decode job is asked to do. `only` empty: all objects. `triangles` 0: as many as there are.
 
     volume_folder : where the .vdb files of volumes go; None: a folder beside each file, named after it
     """
@@ -34,6 +34,7 @@ class DecodeRequest:
     filepaths: tuple[Path, ...]
     volume_folder: Path | None = None
     only: tuple[str, ...] = ()
+    triangles: int = 0
     device: str = "auto"
 
 
@@ -61,6 +62,8 @@ def _decode_steps(job: jobs.Job, request: DecodeRequest, scene_name: str) -> job
                 "volume_folder": str(volumes.staging),
                 "device": request.device,
             }
+            if request.triangles:
+                params["triangles"] = request.triangles
             try:
                 params["only"] = yield from _names_in_file(job, path, request.only)
                 result = yield from backend_session.call(job, locate_backend, protocol.DECODE, params)
@@ -201,6 +204,14 @@ class SCENE_CODEC_OT_decode_file(JobOperator, bpy.types.Operator):
         options={"SKIP_SAVE"},
     )
 
+    triangles: IntProperty(
+        name="Most Triangles",
+        description="Meshes that have more are simplified to so many; 0: all as stored",
+        default=0,
+        min=0,
+        options={"SKIP_SAVE"},
+    )
+
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs Object Mode, so that undo takes the import back."""
@@ -218,7 +229,13 @@ class SCENE_CODEC_OT_decode_file(JobOperator, bpy.types.Operator):
         only = tuple(filter(None, self.only.split("\n")))
         folder = absolute(self.volume_folder) if self.volume_folder else None
         return start_decode(
-            DecodeRequest(filepaths=paths, volume_folder=folder, only=only, device=chosen_device())
+            DecodeRequest(
+                filepaths=paths,
+                volume_folder=folder,
+                only=only,
+                triangles=self.triangles,
+                device=chosen_device(),
+            )
         )
 
     def finish(self, context: bpy.types.Context, job: jobs.Job) -> None:

@@ -16,6 +16,7 @@ from ..bridges.object_reader import UnreadableObjectError, reference_to
 from ..bridges.scene_reader import SceneReader
 from ..bridges.volume_reader import VolumeReader
 from ..encode_report import encode_words, failure_words, joined_frames, source_sizes
+from ..mesh_quality import MeshQuality, mesh_codec_settings
 from ..output_files import PATH_OPTIONS, check_writable, with_suffix
 from ..preferences import cache_folder, chosen_device, locate_backend
 from ..scene_properties import remember_result
@@ -31,7 +32,7 @@ class EncodeRequest:
     """
 
     objects: tuple[DataReference, ...]
-    filepath: Path
+    filepath: Path = Path()
     content: Literal["mesh", "volume"] = "mesh"
     folder: Path | None = None
     codec: str = ""
@@ -40,6 +41,8 @@ class EncodeRequest:
     device: str = "auto"
     apply_modifiers: bool = True
 
+
+SHOWN_MISSES = 3
 
 NOTHING_SELECTED = {
     "mesh": "Select at least one object with a surface: a mesh, curve, text or metaball.",
@@ -59,30 +62,13 @@ def start_encode(request: EncodeRequest) -> jobs.Job:
 
 def _encode_steps(job: jobs.Job, request: EncodeRequest, scene_name: str) -> jobs.Steps:
     with ArrayFolder(cache_folder()) as folder:
-        records: list[dict[str, Any]] = []
-        failures: list[dict[str, str]] = []
-        sources = _sources(request, folder)
-        for number, (name, source) in enumerate(sources):
-            found: list[dict[str, Any]] = []
-            try:
-                while True:
-                    yield jobs.Step.MORE
-                    job.check_cancelled()
-                    if bpy.context.scene.name != scene_name:
-                        raise jobs.JobFailedError(
-                            "Another scene was opened while the objects were being read."
-                        )
-                    job.report(number / len(sources), f"Reading {name}")
-                    record = next(source, None)
-                    if record is None:
-                        break
-                    found.append(record)
-                records.extend(found)
-            except UnreadableObjectError as problem:
-                failures.append({"name": name, "reason": str(problem)})
-        if not records:
-            raise jobs.JobFailedError(f"None of the objects could be stored. {failure_words(failures)}")
-        params = _request_params(request, records)
+        records, failures = yield from read_steps(job, request, scene_name, folder)
+        params = {
+            "objects": records,
+            "output": str(request.filepath),
+            "device": request.device,
+            **codec_params(request),
+        }
         sizes = source_sizes(records)
         job.report(0.0, "Sent to the backend")
         report = yield from backend_session.call(job, locate_backend, protocol.ENCODE, params)
@@ -91,6 +77,35 @@ def _encode_steps(job: jobs.Job, request: EncodeRequest, scene_name: str) -> job
         raise jobs.JobFailedError(f"None of the objects could be stored. {failure_words(failures)}")
     objects = joined_frames(report["objects"], records, sizes)
     job.result = {**report, "objects": objects, "failures": failures}
+
+
+def read_steps(job: jobs.Job, request: EncodeRequest, scene_name: str, folder: ArrayFolder) -> Any:  # noqa: ANN401
+    """Read the objects, a piece a step; returns what the backend is sent of each, and what has no surface.
+
+    Raises `jobs.JobFailedError` when nothing is left.
+    """
+    records: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    sources = _sources(request, folder)
+    for number, (name, source) in enumerate(sources):
+        found: list[dict[str, Any]] = []
+        try:
+            while True:
+                yield jobs.Step.MORE
+                job.check_cancelled()
+                if bpy.context.scene.name != scene_name:
+                    raise jobs.JobFailedError("Another scene was opened while the objects were being read.")
+                job.report(number / len(sources), f"Reading {name}")
+                record = next(source, None)
+                if record is None:
+                    break
+                found.append(record)
+            records.extend(found)
+        except UnreadableObjectError as problem:
+            failures.append({"name": name, "reason": str(problem)})
+    if not records:
+        raise jobs.JobFailedError(f"None of the objects could be stored. {failure_words(failures)}")
+    return records, failures
 
 
 def _sources(request: EncodeRequest, folder: ArrayFolder) -> list[tuple[str, Iterator[dict[str, Any]]]]:
@@ -105,19 +120,10 @@ def _sources(request: EncodeRequest, folder: ArrayFolder) -> list[tuple[str, Ite
     return [(reference.name, volumes.read(reference)) for reference in request.objects]
 
 
-def _request_params(request: EncodeRequest, records: list[dict[str, Any]]) -> dict[str, Any]:
-    params: dict[str, Any] = {
-        "objects": records,
-        "output": str(request.filepath),
-        "device": request.device,
-    }
-    if request.codec:
-        params["codec"] = request.codec
-    if request.preset:
-        params["preset"] = request.preset
-    if request.settings:
-        params["settings"] = request.settings
-    return params
+def codec_params(request: EncodeRequest) -> dict[str, Any]:
+    """Return what a request says of the codec, without what it leaves to the backend."""
+    said = {"codec": request.codec, "preset": request.preset, "settings": request.settings}
+    return {name: value for name, value in said.items() if value}
 
 
 class EncodeOperator(JobOperator):
@@ -127,11 +133,20 @@ class EncodeOperator(JobOperator):
         """Tell the sizes, and what could not be stored."""
         remember_result(context, job)
         self.report({"INFO"}, f"{job.title}: {encode_words(job.result)}")
+        for line in job.result["missed"][:SHOWN_MISSES]:
+            self.report({"WARNING"}, line)
         if job.result["failures"]:
             self.report({"WARNING"}, f"Not stored: {failure_words(job.result['failures'])}")
 
 
-class SCENE_CODEC_OT_encode_selected(EncodeOperator, bpy.types.Operator):
+def chosen_preset(operator: Any, context: bpy.types.Context) -> str:  # noqa: ANN401 - one with a quality
+    """Return an operator's preset, or that of the panel where no other quality was chosen."""
+    if operator.preset or operator.quality != "PRESET":
+        return operator.preset
+    return context.scene.scene_codec.preset
+
+
+class SCENE_CODEC_OT_encode_selected(MeshQuality, EncodeOperator, bpy.types.Operator):
     """Store the selected objects in one small .nscene file"""
 
     bl_idname = "scene_codec.encode_selected"
@@ -143,7 +158,7 @@ class SCENE_CODEC_OT_encode_selected(EncodeOperator, bpy.types.Operator):
     preset: StringProperty(name="Preset", description="Empty: the preset of the panel", options={"SKIP_SAVE"})
     settings: StringProperty(
         name="Settings",
-        description="JSON object with fields of the codec's configuration",
+        description="JSON object with fields of the codec's configuration; they win over the quality",
         options={"SKIP_SAVE"},
     )
     apply_modifiers: BoolProperty(
@@ -165,8 +180,8 @@ class SCENE_CODEC_OT_encode_selected(EncodeOperator, bpy.types.Operator):
                 objects=tuple(reference_to(obj) for obj in context.selected_objects),
                 filepath=with_suffix(self.filepath),
                 codec=self.codec or context.scene.scene_codec.codec,
-                preset=self.preset or context.scene.scene_codec.preset,
-                settings=parse_settings(self.settings),
+                preset=chosen_preset(self, context),
+                settings=mesh_codec_settings(self) | parse_settings(self.settings),
                 device=chosen_device(),
                 apply_modifiers=self.apply_modifiers,
             )

@@ -9,6 +9,7 @@ from bpy.props import IntProperty
 
 from .. import backend_session, jobs
 from ..preferences import backend_log_path, locate_backend
+from .estimate import forget_estimate
 from .job_operator import JobOperator, redraw
 
 
@@ -120,6 +121,7 @@ def _tail(path: Path) -> str:
 
 @persistent
 def _end_jobs_of_old_file(*_arguments: object) -> None:
+    forget_estimate()
     _abandon_all("Ended, because another file was opened.")
 
 

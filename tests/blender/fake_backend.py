@@ -55,8 +55,10 @@ def fail(job: int, word: str, message: str) -> None:
 def hello(job: int, _params: dict) -> None:
     version = PROTOCOL_VERSION + (MODE == "mismatch")
     presets = {"default": "The best measured one", "fast": "Quick to write"}
-    codec = {"name": "mesh-necgs", "content": "mesh", "default_preset": "default", "presets": presets}
-    volumes = {**codec, "name": "volume-wavelet", "content": "volume", "presets": {"balanced": "Fine"}}
+    network = {"name": "mesh-necgs", "content": "mesh", "default_preset": "default", "presets": presets}
+    quality = ["target_error", "target_size", "faces"]
+    codec = {**network, "name": "mesh-surface", "quality_settings": quality, "estimates": True}
+    volumes = {**network, "name": "volume-wavelet", "content": "volume", "presets": {"balanced": "Fine"}}
     answer = {
         "protocol": version,
         "version": "fake",
@@ -64,7 +66,7 @@ def hello(job: int, _params: dict) -> None:
         "python": "3.11",
         "torch": "none",
         "devices": [{"id": "cpu", "name": "CPU", "memory_bytes": 0}],
-        "codecs": [codec, volumes],
+        "codecs": [codec, network, volumes],
         "log": _log_path(),
     }
     say({"id": job, "result": answer})
@@ -89,9 +91,17 @@ def encode(job: int, params: dict) -> None:
                 record = {**record, key: files[path]}
             stored.append(record)
             binary = 12 * (sizes["vertices"] + sizes["faces"])
-            reports.append(
-                {"name": record["name"], "bytes": 100, **sizes, "binary_bytes": binary, "source_bytes": 0}
-            )
+            report = {
+                "name": record["name"],
+                "bytes": 100,
+                **sizes,
+                "binary_bytes": binary,
+                "source_bytes": 0,
+            }
+            if sizes["faces"]:
+                surface = {"faces": 12, "bytes": 90, "error_percent": 0.25}
+                report["details"] = {"surface": [surface]}
+            reports.append(report)
         archive.writestr("objects.json", json.dumps(stored))
     temporary = output.with_name(output.name + ".tmp")
     temporary.write_bytes(packed.getvalue())
@@ -106,8 +116,45 @@ def encode(job: int, params: dict) -> None:
         "seconds": 1.5,
         "objects": reports,
         "failures": [],
+        "missed": _missed(reports, params.get("settings") or {}),
     }
     progress(job, 1.0, "step 4 of 4")
+    say({"id": job, "result": result})
+
+
+def _missed(reports: list[dict], settings: dict) -> list[str]:
+    """Return the sentences of the real backend, for surfaces that all come out 0.25 % off."""
+    wanted = settings.get("target_error", 1.0)
+    return [
+        f"{report['name']}: 0.25 % is not within the {wanted:g} % that were wanted."
+        for report in reports
+        if wanted < 0.25 and report["faces"]
+    ]
+
+
+def estimate(job: int, params: dict) -> None:
+    progress(job, 0.5, "half")
+    objects = [
+        {
+            "name": record["name"],
+            "bytes": 1000,
+            "faces": len(np.load(record["faces"], allow_pickle=False)),
+            "triangles": 10,
+            "error_percent": params.get("settings", {}).get("target_error", 0.1),
+            "binary_bytes": 24,
+        }
+        for record in params["objects"]
+    ]
+    result = {
+        "codec": params.get("codec", "mesh-surface"),
+        "preset": params.get("preset", "balanced"),
+        "changed": params.get("settings", {}),
+        "file_bytes": 1000 * len(objects),
+        "triangles": 10 * len(objects),
+        "seconds": 0.1,
+        "objects": objects,
+        "failures": [],
+    }
     say({"id": job, "result": result})
 
 
@@ -131,6 +178,10 @@ def decode(job: int, params: dict) -> None:
         {"name": name, "reason": "It is not in the file."} for name in only or [] if name not in known
     ]
     chosen = [record for record in objects if only is None or record["name"] in only]
+    if "triangles" in params:
+        for record in chosen:
+            if "faces" in record:
+                np.save(record["faces"], np.load(record["faces"])[: params["triangles"]])
     if MODE == "hostile":
         hostile = _hostile_volumes if "volume" in chosen[0] else _hostile
         chosen, failures = hostile(chosen, folder)
@@ -216,7 +267,7 @@ def _content_keys(record: dict) -> list[str]:
 
 def run_job(job: int, method: str, params: dict) -> None:
     if MODE in {"well", "hostile", "mismatch"}:
-        {"encode": encode, "decode": decode, "inspect": inspect}[method](job, params)
+        {"encode": encode, "estimate": estimate, "decode": decode, "inspect": inspect}[method](job, params)
         return
     progress(job, 0.3, "step 3 of 10")
     if MODE == "crash":

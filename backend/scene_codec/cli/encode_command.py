@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import tyro
@@ -33,6 +33,7 @@ from scene_codec.cli.terminal import (
 from scene_codec.codecs.contract import Codec
 from scene_codec.codecs.registry import DEFAULT_CODECS, all_codecs, codec_named
 from scene_codec.errors import InvalidRequestError
+from scene_codec.missed_targets import ERROR_PERCENT, fact_of, missed_targets
 from scene_codec.object_inputs import default_codec
 from scene_codec.progress import Progress
 from scene_codec.radiance.checkpoint_source import is_checkpoint_file
@@ -40,9 +41,6 @@ from scene_codec.reports import EncodedObject, EncodeReport
 from scene_codec.volumes.volume_files import volume_suffix
 
 ROWS_SHOWN = 60
-ERROR_PERCENT = "error_percent"
-"""What codecs of single surfaces say of how near they came."""
-
 MESH_COLUMNS = ("object", "vertices", "faces", "as plain binary", "own bytes")
 SURFACE_COLUMNS = ("object", "faces", "mean error", "as plain binary", "own bytes")
 FIELD_COLUMNS = ("object", "parameters", "PSNR", "as plain binary", "own bytes")
@@ -219,7 +217,7 @@ def _show_encoded(report: EncodeReport) -> None:
         f"{report.codec}, {_in_force(report)}, {report.device}, {duration(report.seconds)}."
     )
     for line in missed_targets(report):
-        results().print(line)
+        results().print(shown(line))
 
 
 def _in_force(report: EncodeReport) -> str:
@@ -249,33 +247,14 @@ def _show_added(report: EncodeReport) -> None:
         f"{_in_force(report)}, {report.device}, {duration(report.seconds)}."
     )
     for line in missed_targets(report):
-        results().print(line)
-
-
-def missed_targets(report: EncodeReport) -> list[str]:
-    """Return a line for each mesh that came out further off, larger or finer than was asked for."""
-    settings = codec_named(report.codec).settings(report.preset, report.changed)
-    error, most, budget = (getattr(settings, name, None) for name in ("target_error", "target_size", "faces"))
-    lines = []
-    for item in report.objects:
-        reached, faces = _fact(item, ERROR_PERCENT), _fact(item, "faces")
-        if reached is None:
-            continue
-        name = shown(item.name)
-        if most is not None and _fact(item, "bytes") > most:
-            lines.append(f"{name}: {_fact(item, 'bytes')} bytes are more than the {most} that were wanted.")
-        elif most is None and error is not None and reached > 1.01 * error:
-            lines.append(f"{name}: {reached:.2g} % is not within the {error:g} % that were wanted.")
-        if budget is not None and faces > budget:
-            lines.append(f"{name}: {faces} triangles are more than the {budget} that were wanted.")
-    return lines
+        results().print(shown(line))
 
 
 def _object_columns(report: EncodeReport) -> tuple[str, ...]:
     """Return the heads of the columns that `_object_rows` fills."""
     if any(item.parameters for item in report.objects):
         return FIELD_COLUMNS
-    if any(_fact(item, ERROR_PERCENT) is not None for item in report.objects):
+    if any(fact_of(item, ERROR_PERCENT) is not None for item in report.objects):
         return SURFACE_COLUMNS
     return VOLUME_COLUMNS if any(item.grids for item in report.objects) else MESH_COLUMNS
 
@@ -286,21 +265,16 @@ def _counts(item: EncodedObject) -> tuple[str, str]:
         return f"{item.parameters:,}", _reached(item)
     if item.grids:
         return f"{item.grids:,}", f"{item.voxels:,}"
-    error = _fact(item, ERROR_PERCENT)
+    error = fact_of(item, ERROR_PERCENT)
     if error is not None:
-        return f"{item.faces:,} to {_fact(item, 'faces'):,}", f"{error:.2g} % of diagonal"
+        return f"{item.faces:,} to {fact_of(item, 'faces'):,}", f"{error:.2g} % of diagonal"
     return f"{item.vertices:,}", f"{item.faces:,}"
-
-
-def _fact(item: EncodedObject, name: str) -> Any:  # noqa: ANN401 - words and numbers of a codec's choice
-    """Return what the codec says of an object under a name, None if it says nothing."""
-    return next((fact[name] for part in item.details.values() for fact in part if name in fact), None)
 
 
 def _reached(item: EncodedObject) -> str:
     """Return how closely a radiance field shows its pictures, or else what it showed before."""
     for name, what in (("psnr_to_training_pictures", "pictures"), ("psnr_to_field", "field before")):
-        reached = _fact(item, name)
+        reached = fact_of(item, name)
         if reached is not None:
             return f"{reached:.2f} dB to the {what}"
     return "-"

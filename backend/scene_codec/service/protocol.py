@@ -23,7 +23,8 @@ Methods and their parameters (every parameter object is checked strictly, unknow
                      "codecs": [{"name", "content": "mesh" | "volume", "summary", "default_preset",
                                  "presets": {name: text}, "quality_settings": [field], "estimates": bool}]}
     encode       {"objects": [OBJECT], "output": path, "codec": str | null, "preset": str | null,
-                  "settings": {field: value} | null, "device": str = "auto"} -> encode report;
+                  "settings": {field: value} | null, "device": str = "auto"}
+                 -> encode report with "missed": [a sentence for each object that missed what was wanted];
                  codec null: the default one of what the objects are, all meshes or all volumes
     add          {"file": path, "objects": [OBJECT], "output": path | null, "device": str = "auto"}
                  -> encode report

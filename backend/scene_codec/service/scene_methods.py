@@ -12,9 +12,10 @@ import msgspec
 import scene_codec
 from scene_codec.environment import describe_environment
 from scene_codec.errors import CorruptFileError, InvalidRequestError, UnsupportedSceneError
+from scene_codec.missed_targets import missed_targets
 from scene_codec.progress import Progress
 from scene_codec.radiance.radiance_object import RadianceObject
-from scene_codec.reports import ObjectFailure
+from scene_codec.reports import EncodeReport, ObjectFailure
 from scene_codec.service import protocol
 from scene_codec.service.methods import JobMethod, MethodTable, QuickMethod
 from scene_codec.service.requests import (
@@ -41,7 +42,12 @@ def encode(params: EncodeParams, progress: Progress) -> object:
         device=params.device,
         progress=progress,
     )
-    return msgspec.to_builtins(report)
+    return _told(report)
+
+
+def _told(report: EncodeReport) -> dict[str, Any]:
+    """Return a report as JSON, with the targets that were missed in words."""
+    return {**msgspec.to_builtins(report), "missed": missed_targets(report)}
 
 
 def add(params: AddParams, progress: Progress) -> object:
@@ -49,9 +55,7 @@ def add(params: AddParams, progress: Progress) -> object:
     file = absolute_path("file", params.file)
     output = None if params.output is None else absolute_path("output", params.output)
     inputs = [read_object(item) for item in params.objects]
-    return msgspec.to_builtins(
-        scene_codec.add(file, inputs, output=output, device=params.device, progress=progress)
-    )
+    return _told(scene_codec.add(file, inputs, output=output, device=params.device, progress=progress))
 
 
 def estimate(params: EstimateParams, progress: Progress) -> object:

@@ -1,0 +1,127 @@
+"""Tell what the selected objects will come to, before they are encoded."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from .. import backend_session, jobs, protocol
+from ..array_files import ArrayFolder
+from ..bridges.object_reader import reference_to
+from ..encode_report import estimate_words, failure_words
+from ..mesh_quality import MeshQuality, mesh_codec_settings
+from ..preferences import cache_folder, locate_backend
+from ..scene_properties import remember_result
+from .encode import (
+    NOTHING_SELECTED,
+    EncodeRequest,
+    chosen_preset,
+    codec_params,
+    parse_settings,
+    read_steps,
+)
+from .job_operator import JobOperator
+
+
+@dataclass
+class _Latest:
+    """The newest estimate of this session, and what it was made for."""
+
+    made_for: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+_latest = _Latest()
+
+
+def latest_estimate() -> dict[str, Any]:
+    """Return the newest estimate; empty before there is one."""
+    return _latest.result
+
+
+def is_latest_for(count: int, settings: dict[str, Any]) -> bool:
+    """Return whether the newest estimate was made for so many objects and these settings."""
+    return _latest.made_for == {"count": count, **settings}
+
+
+def forget_estimate() -> None:
+    """Leave no estimate behind."""
+    _latest.made_for, _latest.result = {}, {}
+
+
+def start_estimate(request: EncodeRequest) -> jobs.Job:
+    """Enter an estimate job; the request's file is of no meaning. Raises `jobs.JobFailedError`."""
+    if not request.objects:
+        raise jobs.JobFailedError(NOTHING_SELECTED["mesh"])
+    scene_name = bpy.context.scene.name
+    title = f"Estimate {len(request.objects)} object{'s' * (len(request.objects) != 1)}"
+    return jobs.start("estimate", title, lambda job: _estimate_steps(job, request, scene_name))
+
+
+def _estimate_steps(job: jobs.Job, request: EncodeRequest, scene_name: str) -> jobs.Steps:
+    with ArrayFolder(cache_folder()) as folder:
+        records, failures = yield from read_steps(job, request, scene_name, folder)
+        params = {"objects": records, **codec_params(request)}
+        job.report(0.0, "Sent to the backend")
+        report = yield from backend_session.call(job, locate_backend, protocol.ESTIMATE, params)
+    job.result = {**report, "failures": failures + report["failures"]}
+    _latest.made_for, _latest.result = _made_for(request), job.result
+
+
+def _made_for(request: EncodeRequest) -> dict[str, Any]:
+    """Return what has to stay the same for an estimate to hold."""
+    return {
+        "count": len(request.objects),
+        **codec_params(request),
+        "apply_modifiers": request.apply_modifiers,
+    }
+
+
+class SCENE_CODEC_OT_estimate_selected(MeshQuality, JobOperator, bpy.types.Operator):
+    """Tell about how many bytes and triangles the selected objects will come to. Nothing is written"""
+
+    bl_idname = "scene_codec.estimate_selected"
+    bl_label = "Estimate"
+    bl_options = {"REGISTER"}
+
+    codec: StringProperty(name="Codec", description="Empty: the method of the panel", options={"SKIP_SAVE"})
+    preset: StringProperty(name="Preset", description="Empty: the preset of the panel", options={"SKIP_SAVE"})
+    settings: StringProperty(
+        name="Settings",
+        description="JSON object with fields of the codec's configuration; they win over the quality",
+        options={"SKIP_SAVE"},
+    )
+    apply_modifiers: BoolProperty(
+        name="Apply Modifiers", description="Take the objects as seen in the viewport", default=True
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a selection; says so when there is none."""
+        if not context.selected_objects:
+            cls.poll_message_set("Select the objects to estimate.")
+            return False
+        return True
+
+    def start_job(self, context: bpy.types.Context) -> jobs.Job:
+        """Enter the job for the current selection."""
+        return start_estimate(
+            EncodeRequest(
+                objects=tuple(reference_to(obj) for obj in context.selected_objects),
+                codec=self.codec or context.scene.scene_codec.codec,
+                preset=chosen_preset(self, context),
+                settings=mesh_codec_settings(self) | parse_settings(self.settings),
+                apply_modifiers=self.apply_modifiers,
+            )
+        )
+
+    def finish(self, context: bpy.types.Context, job: jobs.Job) -> None:
+        """Tell the sums, and what cannot be stored."""
+        remember_result(context, job)
+        self.report({"INFO"}, estimate_words(job.result))
+        if job.result["failures"]:
+            self.report({"WARNING"}, f"Cannot be stored: {failure_words(job.result['failures'])}")
+
+
+classes = (SCENE_CODEC_OT_estimate_selected,)
