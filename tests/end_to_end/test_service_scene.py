@@ -121,6 +121,29 @@ def test_decoding_brings_back_names_places_host_data_and_arrays(client, encoded,
         assert faces.size == 0 or faces.max() < len(vertices)
 
 
+def test_an_estimate_is_told_with_progress_and_writes_nothing(client, arrays, workplace):
+    events, before = [], sorted(workplace.rglob("*.nscene"))
+    params = {"objects": [cube(arrays, "a"), cube(arrays, "b", 2.0)], "settings": {"target_error": 0.2}}
+    report = client.call("estimate", params, TIMEOUT_S, events.append)
+    assert [item["name"] for item in report["objects"]] == ["a", "b"]
+    assert all(item["bytes"] > 0 and 0 < item["triangles"] <= 12 for item in report["objects"])
+    assert any(event.kind == "progress" for event in events)
+    assert sorted(workplace.rglob("*.nscene")) == before
+    refused = refusal(client, "estimate", {**params, "codec": "mesh-necgs"})
+    assert refused.code == "invalid-request"
+
+
+def test_a_missed_target_is_told_and_decoding_keeps_a_budget(client, arrays, workplace):
+    output = str(workplace / "budget.nscene")
+    params = {"objects": [cube(arrays, "a")], "output": output, "settings": {"target_size": 64}}
+    report = client.call("encode", {**params, "settings": {"faces": 4, "target_error": 0.01}}, TIMEOUT_S)
+    assert any("is not within the 0.01 %" in line for line in report["missed"])
+    assert client.call("encode", {**params, "settings": {}}, TIMEOUT_S)["missed"] == []
+    params = {"file": output, "triangles": 8, "folder": str(arrays.subfolder())}
+    (item,) = client.call("decode", params, TIMEOUT_S)["objects"]
+    assert 0 < len(arrays.read(item["faces"])) <= 8
+
+
 def test_inspecting_adds_up(client, encoded):
     summary = client.call("inspect", {"file": encoded[0]["path"]}, TIMEOUT_S)
     sections = summary["shared"]

@@ -5,6 +5,7 @@ import io
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 
@@ -134,6 +135,68 @@ def the_command_without_a_window_takes_them_too(laboratory: Laboratory) -> None:
     bpy.ops.wm.open_mainfile(filepath=back)
     (restored,) = [obj for obj in bpy.data.objects if obj.type == "MESH"]
     assert len(restored.data.polygons) == 40
+
+
+def the_panels_show_the_estimate_before_and_the_facts_after(laboratory: Laboratory) -> None:
+    bpy.ops.mesh.primitive_cube_add()
+    shown = _drawn(laboratory, "SCENE_CODEC_PT_encode")
+    assert {"quality", "detail", "target_error", "scene_codec.estimate_selected"} <= set(shown)
+    assert "preset" not in shown
+    quality = {"quality": "ERROR", "target_error": bpy.context.scene.scene_codec.target_error}
+    bpy.ops.scene_codec.estimate_selected(**quality)
+    shown = _drawn(laboratory, "SCENE_CODEC_PT_encode")
+    assert "1.0 kB, 10 triangles, 0.1 % off" in shown
+    assert "Of other settings or objects:" not in shown
+    bpy.context.scene.scene_codec.detail = 75
+    assert "Of other settings or objects:" in _drawn(laboratory, "SCENE_CODEC_PT_encode")
+    laboratory.encode(bpy.context.object, **quality)
+    shown = _drawn(laboratory, "SCENE_CODEC_PT_jobs")
+    assert "100 bytes, 12 triangles, 0.25 % off" in shown
+    assert any("is not within the 0.1 %" in line for line in shown)
+    bpy.context.scene.scene_codec.codec = "mesh-necgs"
+    shown = _drawn(laboratory, "SCENE_CODEC_PT_encode")
+    assert "preset" in shown
+    assert not {"quality", "scene_codec.estimate_selected"} & set(shown)
+    assert "triangle_budget" in _drawn(laboratory, "SCENE_CODEC_PT_decode")
+
+
+class _Layout:
+    """Stands for Blender's layout, which background mode has none of: notes what is drawn."""
+
+    def __init__(self) -> None:
+        self.shown: list[str] = []
+
+    def label(self, *, text: str, **_how: object) -> None:
+        self.shown.append(text)
+
+    def prop(self, data: bpy.types.bpy_struct, name: str, **_how: object) -> None:
+        getattr(data, name)
+        self.shown.append(name)
+
+    def operator(self, name: str, **_how: object) -> SimpleNamespace:
+        self.shown.append(name)
+        return SimpleNamespace()
+
+    def separator(self) -> None:
+        self.shown.append("")
+
+    def box(self, **_how: object) -> "_Layout":
+        return self
+
+    row = column = split = box
+
+
+def _drawn(laboratory: Laboratory, panel: str) -> list[str]:
+    """Return the words and names that a panel shows, long ones in one line."""
+    context = SimpleNamespace(
+        scene=bpy.context.scene,
+        selected_objects=bpy.context.selected_objects,
+        region=SimpleNamespace(width=4000),
+        preferences=SimpleNamespace(system=SimpleNamespace(ui_scale=1.0)),
+    )
+    layout = _Layout()
+    getattr(laboratory.part("panels"), panel).draw(SimpleNamespace(layout=layout), context)
+    return layout.shown
 
 
 def the_real_backend_estimates_keeps_and_simplifies(laboratory: Laboratory) -> None:

@@ -28,7 +28,7 @@ def scene(monkeypatch):
     """A file that holds `NAMES`; the list gets every name that was really decoded."""
     decoded = []
 
-    def decode(_file, *, only=None, device, progress, failures):
+    def decode(_file, *, only=None, triangles=None, device, progress, failures):
         for name in only or NAMES:
             progress.check_cancelled()
             decoded.append(name)
@@ -70,7 +70,7 @@ def test_an_unknown_name_is_refused_before_anything_is_made(scene, tmp_path, cap
 
 
 def test_a_cancelled_decode_leaves_whole_files_and_says_how_many(monkeypatch, scene, tmp_path, capsys):
-    def decode(_file, *, only=None, device, progress, failures):
+    def decode(_file, *, only=None, triangles=None, device, progress, failures):
         yield SceneObject("Cube", TRIANGLE)
         raise Cancelled("stop")
 

@@ -80,7 +80,9 @@ _LEAST_STEP = 1e-3
 _FINEST, _ROUNDING = 1.03, 0.2
 """Share of the fitted distance that no step undercuts, and what a step adds to it."""
 
-_USUAL_GAIN = 0.65
+_USUAL_GAIN, _LESS_GAIN = 0.65, 1.1
+"""What fitting leaves of the distance, and how much more of it where there are many faces."""
+
 _USUAL_SLOPE = 1.15
 _SLOPES = (0.6, 2.5)
 """With which power of the faces the distance falls."""
@@ -256,7 +258,8 @@ class _Trials:
                     before = self._target.distance_of(simplified, _POINTS)
                     self._gain = min(1.0, self._distances[faces] / max(before, 1e-12))
             else:
-                self._distances[faces] = self._gain * self._target.distance_of(simplified, _POINTS)
+                before = self._target.distance_of(simplified, _POINTS)
+                self._distances[faces] = _LESS_GAIN * self._gain * before
         return self._distances[faces]
 
     def usual_step(self, faces: int) -> float:
