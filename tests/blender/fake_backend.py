@@ -55,10 +55,22 @@ def fail(job: int, word: str, message: str) -> None:
 def hello(job: int, _params: dict) -> None:
     version = PROTOCOL_VERSION + (MODE == "mismatch")
     presets = {"default": "The best measured one", "fast": "Quick to write"}
-    network = {"name": "mesh-necgs", "content": "mesh", "default_preset": "default", "presets": presets}
     quality = ["target_error", "target_size", "faces"]
-    codec = {**network, "name": "mesh-surface", "quality_settings": quality, "estimates": True}
-    volumes = {**network, "name": "volume-wavelet", "content": "volume", "presets": {"balanced": "Fine"}}
+    codec = {
+        "name": "mesh-surface",
+        "content": "mesh",
+        "default_preset": "default",
+        "presets": presets,
+        "quality_settings": quality,
+        "estimates": True,
+    }
+    volumes = {
+        **codec,
+        "name": "volume-wavelet",
+        "content": "volume",
+        "presets": {"balanced": "Fine"},
+        "estimates": False,
+    }
     answer = {
         "protocol": version,
         "version": "fake",
@@ -66,7 +78,7 @@ def hello(job: int, _params: dict) -> None:
         "python": "3.11",
         "torch": "none",
         "devices": [{"id": "cpu", "name": "CPU", "memory_bytes": 0}],
-        "codecs": [codec, network, volumes],
+        "codecs": [codec, volumes],
         "log": _log_path(),
     }
     say({"id": job, "result": answer})

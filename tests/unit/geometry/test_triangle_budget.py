@@ -1,4 +1,4 @@
-"""What a budget of triangles promises: never more, the shape kept, and nothing done where nothing is needed."""
+"""What a budget of triangles promises: never more, the shape kept, nothing done where nothing is needed."""
 
 import numpy as np
 import pytest
