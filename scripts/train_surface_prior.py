@@ -25,19 +25,18 @@ from pathlib import Path
 import numpy as np
 
 from measurement.mesh_sets import set_files
+from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
 from scene_codec.codecs.mesh_surface.prior import prior_bytes, surface_models
-from scene_codec.codecs.mesh_surface.surface_coding import FittedSurface
-from scene_codec.codecs.mesh_surface.surface_guide import RoundingCost, SurfaceGuide
+from scene_codec.codecs.mesh_surface.surface_coding import FittedSurface, Form, SurfaceCoder, code_fitted
 from scene_codec.codecs.mesh_surface.surface_models import MIXER_INPUTS
-from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps, SurfaceWalk
+from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps
 from scene_codec.entropy.adaptive_bits import BitCounter, BitPrior
 from scene_codec.errors import SceneCodecError
 from scene_codec.geometry.manifold_surface import is_closed
 from scene_codec.geometry.mesh_checks import prepare_mesh
 from scene_codec.geometry.mesh_files import load_scene_objects
 from scene_codec.geometry.normalisation import Frame
-from scene_codec.geometry.surface_fitting import FittingTarget
-from scene_codec.geometry.surface_simplification import SurfaceSimplifier
+from scene_codec.progress import Progress
 
 EVERY = {"dog_anatomy": 9, "makehuman": 12, "random_urdfs": 25, "tvmc_gears": 13}
 
@@ -45,8 +44,8 @@ HELD_OUT = {"BONEC_3.stl", "BONEJaw.stl", "BONEPelvis.stl", "BONERibcage.stl", "
 """Meshes of dog_anatomy that are in dev/, too."""
 
 FACES = (100, 300, 900)
-FITTED_POINTS, FIT_STEPS = 8_000, 4
-STEPS_TO_ERROR = (1.6, 2.4, 3.6)
+FIT_STEPS = 4
+STEPS_TO_ERROR = (2.5, 4.0, 6.0)
 BIT_PRICE, IN_PLANE = 0.05, 2.0
 SMALLEST_ERROR = 3e-4
 PASSES = 2
@@ -79,7 +78,7 @@ def main() -> int:
         bits, vertices = 0.0, 0
         for place in generator.permutation(len(lessons)):
             prior, own_bits = learnt(lessons[place], prior)
-            bits, vertices = bits + own_bits, vertices + len(lessons[place].fitted.mesh.vertices)
+            bits, vertices = bits + own_bits, vertices + len(lessons[place].fitted.control.vertices)
         print(f"pass {round_number + 1}: {len(lessons)} surfaces, {bits / vertices:.2f} bits a vertex")
     seen = np.minimum(prior.seen, REMEMBERED).astype(np.uint8)
     data = prior_bytes(BitPrior(prior.probabilities, seen, prior.weights))
@@ -101,30 +100,26 @@ def lessons_of(data: Path, generator: np.random.Generator) -> Iterator[Lesson]:
 
 
 def lessons_of_file(path: Path, generator: np.random.Generator) -> Iterator[Lesson]:
-    """Yield the lessons of one file."""
+    """Yield the lessons of one file: of each size the form that is nearest, and now and then another."""
+    settings = MeshSurfaceSettings(fit=FIT_STEPS)
     for item in load_scene_objects(path):
         mesh = prepare_mesh(item.mesh, item.name)
-        placed = Frame.around(mesh).into(mesh)
-        simplifier, target = SurfaceSimplifier(placed), FittingTarget(placed, FITTED_POINTS)
+        frame = Frame.around(mesh)
+        coder = SurfaceCoder(frame.into(mesh), frame, settings, Progress())
         for faces in FACES:
             count = int(faces * generator.uniform(0.7, 1.4))
-            if count > 0.7 * len(simplifier.source.faces):
+            if count > 0.7 * coder.most_faces:
                 continue
-            fitted = FittedSurface(*target.fit(simplifier.to_faces(count), FIT_STEPS))
+            fitted = min((coder.fitted(count, form) for form in Form), key=lambda one: one.error.distance)
             for ratio in generator.choice(STEPS_TO_ERROR, 2, replace=False).tolist():
                 yield Lesson(fitted, ratio * max(fitted.error.distance, SMALLEST_ERROR))
 
 
 def learnt(lesson: Lesson, prior: BitPrior) -> tuple[BitPrior, float]:
     """Return the statistics after coding a lesson, and the bits it took."""
-    mesh, error = lesson.fitted.mesh, lesson.fitted.error
-    steps = SurfaceSteps(lesson.step, IN_PLANE, is_closed(mesh.faces))
-    models, counter = surface_models(), BitCounter(prior)
-    walk = SurfaceWalk(counter, models, steps)
-    weight = float(np.median(error.curvature.diagonal().reshape(-1, 3).sum(axis=1)))
-    cost = RoundingCost(error.curvature, BIT_PRICE * weight * steps.out**2)
-    walk.follow(SurfaceGuide(mesh.vertices, mesh.faces, cost, (walk.boundary, models, counter, steps)))
-    walk.run(len(mesh.faces), lambda: None)
+    steps = SurfaceSteps(lesson.step, IN_PLANE, is_closed(lesson.fitted.control.faces))
+    counter = BitCounter(prior)
+    code_fitted(lesson.fitted, steps, BIT_PRICE, counter, Progress())
     return counter.statistics.snapshot(), counter.bits
 
 

@@ -2,6 +2,7 @@
 
 Run `python tests/golden/make_golden_mesh_surface.py` after adding a case. It writes the files that are
 missing and never touches one that exists. Surfaces come from integers, nothing is simplified or fitted.
+Payload version 1 had flat triangles alone; those of version 2 are the same meshes made smooth.
 """
 
 import hashlib
@@ -14,25 +15,28 @@ from scipy.sparse import identity
 
 import scene_codec
 from scene_codec.bitstream import ObjectRecord, SceneContent, open_scene_file, serialise
-from scene_codec.codecs.mesh_surface.prior import MODEL_FILES, shipped_prior
-from scene_codec.codecs.mesh_surface.surface_coding import FittedSurface, encode_surface
-from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps
+from scene_codec.codecs.mesh_surface.prior import published_prior, shipped_prior, surface_models
+from scene_codec.codecs.mesh_surface.surface_coding import FittedSurface, Form, code_fitted, levels_of
+from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps, SurfaceWalk
 from scene_codec.codecs.mesh_surface.syntax import (
-    PAYLOAD_VERSION,
     CodedSurface,
     read_surface,
     write_surface,
 )
+from scene_codec.entropy.adaptive_bits import BitDecoder, BitEncoder
 from scene_codec.entropy.quantisers import QuantisationStep
+from scene_codec.geometry.loop_subdivision import SurfaceFeatures, subdivided
 from scene_codec.geometry.manifold_surface import is_closed
+from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.surface_fitting import SurfaceError
 from scene_codec.progress import Progress
 
 FOLDER = Path(__file__).parent
-SURFACES_FILE = "mesh-surface-v1.json"
-PRIOR = 1
+SURFACES_FILES = {1: "mesh-surface-v1.json", 2: "mesh-surface-v2.json"}
+"""By payload version; statistics of the same number came with it."""
+
 BIT_PRICE = 0.05
 
 _MADE = runpy.run_path(str(FOLDER / "make_golden_files.py"))
@@ -41,8 +45,14 @@ pseudo_random = _MADE["pseudo_random"]
 _EIGHTS = ((10, 0), (7, 7), (0, 10), (-7, 7), (-10, 0), (-7, -7), (0, -10), (7, -7))
 _SIXTHS = ((4, 0), (2, 3), (-2, 3), (-4, 0), (-2, -3), (2, -3))
 
-CASES = {"closed": (1, 7), "parts": (3, 9)}
-"""How much coarser vertices are rounded along the surface, and which power of a half the step is."""
+CASES = {
+    "mesh-surface-v1-closed": (1, "closed", Form.FLAT, 1, 7),
+    "mesh-surface-v1-parts": (1, "parts", Form.FLAT, 3, 9),
+    "mesh-surface-v2-smooth": (2, "closed", Form.SMOOTH, 2, 8),
+    "mesh-surface-v2-creased": (2, "parts", Form.CREASED, 2, 8),
+}
+"""Payload version, mesh, form, how much coarser vertices are rounded along the surface, and which power of a
+half the step is."""
 
 
 def shaken(vertices: np.ndarray, seed: int) -> np.ndarray:
@@ -95,31 +105,55 @@ def surfaces() -> dict[str, TriangleMesh]:
     return {"closed": ring(1), "parts": together}
 
 
+def marked(mesh: TriangleMesh) -> SurfaceFeatures:
+    """Return features at every third edge and every fifth vertex."""
+    edges = MeshEdges.of(mesh.faces)
+    return SurfaceFeatures(np.arange(len(edges)) % 3 == 0, np.arange(len(mesh.vertices)) % 5 == 0)
+
+
 def coded(case: str) -> CodedSurface:
     """Return a surface as it is written; all directions count alike when its vertices are rounded."""
-    mesh, (in_plane, halvings) = surfaces()[case], CASES[case]
+    prior, shape, form, in_plane, halvings = CASES[case]
+    mesh = surfaces()[shape]
     frame, step = Frame.around(mesh), QuantisationStep.nearest(2.0**-halvings)
     placed, size = frame.into(mesh), mesh.vertices.size
     steps = SurfaceSteps(step.value, float(in_plane), is_closed(mesh.faces))
-    fitted = FittedSurface(placed, SurfaceError(0.0, identity(size, format="csr"), np.zeros(size)))
-    _, stream = encode_surface(fitted, steps, BIT_PRICE, shipped_prior(PRIOR), Progress())
+    features = marked(placed) if form is Form.CREASED else None
+    levels = levels_of(form, len(mesh.faces))
+    fitted = FittedSurface(
+        placed,
+        subdivided(placed.faces, len(placed.vertices), levels, features),
+        SurfaceError(0.0, identity(size, format="csr"), np.zeros(size)),
+        form,
+        levels,
+        features,
+    )
+    encoder = BitEncoder(shipped_prior(prior))
+    code_fitted(fitted, steps, BIT_PRICE, encoder, Progress())
     return CodedSurface(
         frame=frame,
-        prior=PRIOR,
+        prior=prior,
         closed=steps.closed,
         in_plane=in_plane,
         step=step,
         error=QuantisationStep.nearest(2.0**-10),
         faces=len(mesh.faces),
-        stream=stream,
+        levels=levels,
+        creased=features is not None,
+        stream=encoder.finish(),
     )
+
+
+def surface_in(name: str) -> CodedSurface:
+    """Return the surface of a file."""
+    with open_scene_file(FOLDER / name) as file:
+        (entry,) = file.objects
+        return read_surface({own.kind: file.read_object(entry.name, own.kind) for own in entry.sections})
 
 
 def described(name: str) -> dict[str, object]:
     """Return what a file decodes to, every number of it."""
-    with open_scene_file(FOLDER / name) as file:
-        (entry,) = file.objects
-        surface = read_surface({own.kind: file.read_object(entry.name, own.kind) for own in entry.sections})
+    surface = surface_in(name)
     (item,) = scene_codec.decode(FOLDER / name, device="cpu")
     return {
         "prior": surface.prior,
@@ -127,14 +161,45 @@ def described(name: str) -> dict[str, object]:
         "in_plane": surface.in_plane,
         "step": surface.step.value,
         "error": surface.error.value,
-        "faces": item.mesh.faces.tolist(),
-        "vertices": item.mesh.vertices.tolist(),
+        **_decoded(item.mesh, surface),
     }
+
+
+def _decoded(mesh: TriangleMesh, surface: CodedSurface) -> dict[str, object]:
+    """Return every number of a flat surface, part of those of a smooth one."""
+    if not surface.levels:
+        return {"faces": mesh.faces.tolist(), "vertices": mesh.vertices.tolist()}
+    return {
+        "levels": surface.levels,
+        "creased": surface.creased,
+        "faces": digest_of(mesh.faces),
+        "vertices": sampled(mesh.vertices),
+    }
+
+
+def control_of(name: str) -> TriangleMesh:
+    """Return the control triangles of a file, in scene units."""
+    surface = surface_in(name)
+    walk = SurfaceWalk(
+        BitDecoder(surface.stream, shipped_prior(surface.prior)), surface_models(), surface.steps
+    )
+    return surface.frame.out_of(TriangleMesh(*walk.run(surface.faces, lambda: None)))
+
+
+def digest_of(faces: np.ndarray) -> str:
+    """Return a digest of integers."""
+    return hashlib.blake2b(faces.astype("<i8").tobytes(), digest_size=16).hexdigest()
+
+
+def sampled(vertices: np.ndarray) -> list[list[float]]:
+    """Return every seventh vertex."""
+    kept: list[list[float]] = vertices[::7].tolist()
+    return kept
 
 
 def statistics(number: int) -> str:
     """Return a digest of published statistics."""
-    prior = shipped_prior(number)
+    prior = published_prior(number)
     digest = hashlib.blake2b(digest_size=16)
     for part, kind in ((prior.probabilities, "<u2"), (prior.seen, "u1"), (prior.weights, "<i4")):
         digest.update(part.astype(kind).tobytes())
@@ -143,18 +208,17 @@ def statistics(number: int) -> str:
 
 def main() -> None:
     """Write the files that are missing."""
-    known = {}
-    for case in CASES:
-        name = f"mesh-surface-v1-{case}.nscene"
-        if not (FOLDER / name).exists():
-            record = ObjectRecord(case, write_surface(coded(case)))
-            (FOLDER / name).write_bytes(
-                serialise(SceneContent("mesh-surface", PAYLOAD_VERSION, (), (record,)))
-            )
-        known[case] = described(name)
-    content = {"statistics": {str(number): statistics(number) for number in MODEL_FILES}, "surfaces": known}
-    if not (FOLDER / SURFACES_FILE).exists():
-        (FOLDER / SURFACES_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for version, known_file in SURFACES_FILES.items():
+        known = {}
+        for case in (case for case, recipe in CASES.items() if recipe[0] == version):
+            path = FOLDER / f"{case}.nscene"
+            if not path.exists():
+                record = ObjectRecord(case.rpartition("-")[2], write_surface(coded(case)))
+                path.write_bytes(serialise(SceneContent("mesh-surface", version, (), (record,))))
+            known[case.rpartition("-")[2]] = described(path.name)
+        content = {"statistics": {str(version): statistics(version)}, "surfaces": known}
+        if not (FOLDER / known_file).exists():
+            (FOLDER / known_file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

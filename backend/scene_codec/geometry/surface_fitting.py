@@ -13,9 +13,12 @@ from dataclasses import dataclass
 import igl
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, eye
+from scipy.sparse import csr_matrix, eye, kron
 from scipy.sparse.linalg import splu
 
+from scene_codec.geometry.crease_detection import Shape, detected_features
+from scene_codec.geometry.face_normals import face_normals
+from scene_codec.geometry.loop_subdivision import SubdividedSurface, SurfaceFeatures
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.signed_distance import SurfaceDistance
 
@@ -27,7 +30,7 @@ _HOLD = 1e-3
 class SurfaceError:
     """How a mesh differs from its original, to second order in its vertices.
 
-    distance : mean of the two mean distances, in the units of the meshes
+    distance : the larger of the two mean distances, in the units of the meshes
     curvature : (3v, 3v), half the second derivative of the mean squared distances
     pull : (3v,), what moves the vertices towards the original
     """
@@ -35,6 +38,12 @@ class SurfaceError:
     distance: float
     curvature: csr_matrix
     pull: NDArray[np.float64]
+
+    def of_control(self, weights: csr_matrix) -> SurfaceError:
+        """Return the same in control vertices, of which those of the mesh are weighted means."""
+        of_coordinates = kron(weights, eye(3)).tocsr()
+        curvature = (of_coordinates.T @ self.curvature @ of_coordinates).tocsr()
+        return SurfaceError(self.distance, curvature, of_coordinates.T @ self.pull)
 
 
 class FittingTarget:
@@ -46,7 +55,7 @@ class FittingTarget:
     def __init__(self, mesh: TriangleMesh, points: int, seed: int = 0) -> None:
         self._mesh = mesh
         self._surface = SurfaceDistance(mesh)
-        self._normals = _face_normals(mesh)
+        self._normals = face_normals(mesh)
         self._count = points
         self._seed = seed
         self._points, picked, _ = _sample(mesh, points, np.random.default_rng([seed, 0]))
@@ -58,7 +67,7 @@ class FittingTarget:
         weights = _barycentric(there.points, mesh, there.faces)
         points, own_faces, own_weights = _sample(mesh, self._count, np.random.default_rng([self._seed, 1]))
         back = self._surface.closest(points)
-        distance = 0.5 * float(there.distances.mean() + back.distances.mean())
+        distance = float(max(there.distances.mean(), back.distances.mean()))
         pairs = _Pairs(
             corners=mesh.faces[np.concatenate([there.faces, own_faces])],
             weights=np.concatenate([weights, own_weights]),
@@ -69,25 +78,33 @@ class FittingTarget:
         return SurfaceError(distance, curvature, pull)
 
     def distance_of(self, mesh: TriangleMesh, points: int) -> float:
-        """Return the mean of the two mean distances, from other points than those of the fit."""
+        """Return the larger of the two mean distances, from other points than those of the fit."""
         generator = np.random.default_rng([self._seed, 2])
         here, _, _ = _sample(self._mesh, points, generator)
         there, _, _ = _sample(mesh, points, generator)
         forward = SurfaceDistance(mesh).closest(here).distances
         backward = self._surface.closest(there).distances
-        return 0.5 * float(forward.mean() + backward.mean())
+        return float(max(forward.mean(), backward.mean()))
 
-    def fit(self, mesh: TriangleMesh, steps: int) -> tuple[TriangleMesh, SurfaceError]:
-        """Return the mesh with its vertices moved, the best of so many steps, and how it differs."""
-        error = self.error_of(mesh)
-        best = mesh, error
-        for _ in range(steps):
-            mesh = TriangleMesh(mesh.vertices + _step(error, len(mesh.vertices)), mesh.faces)
-            if not np.isfinite(mesh.vertices).all():
-                break
-            error = self.error_of(mesh)
-            if error.distance < best[1].distance:
-                best = mesh, error
+    def features_of(self, control: TriangleMesh) -> SurfaceFeatures:
+        """Return the creases and corners that a control mesh should have for a smooth surface over it."""
+        return detected_features(control, Shape(self._surface, self._normals))
+
+    def fit(
+        self, control: TriangleMesh, surface: SubdividedSurface, steps: int
+    ) -> tuple[NDArray[np.float64], SurfaceError]:
+        """Return the control vertices (c, 3) of the best of so many steps, and how their surface differs."""
+        vertices = control.vertices
+        best: tuple[NDArray[np.float64], SurfaceError] | None = None
+        for step in range(steps + 1):
+            error = self.error_of(surface.over(vertices)).of_control(surface.weights)
+            if best is None or error.distance < best[1].distance:
+                best = vertices, error
+            if step < steps:
+                vertices = vertices + _step(error, len(vertices))
+                if not np.isfinite(vertices).all():
+                    break
+        assert best is not None
         return best
 
 
@@ -134,15 +151,6 @@ def _sample(
     root = np.sqrt(first)
     weights = np.stack([1.0 - root, root * (1.0 - second), root * second], axis=1)
     return np.einsum("mk,mkd->md", weights, corners[picked]), picked, weights
-
-
-def _face_normals(mesh: TriangleMesh) -> NDArray[np.float64]:
-    """Return unit normals, zero where a face has no area."""
-    corners = mesh.vertices[mesh.faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    units: NDArray[np.float64] = np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0.0)
-    return units
 
 
 def _barycentric(

@@ -12,6 +12,9 @@ from scene_codec.geometry.scene_object import TriangleMesh
 _SAME_PLACE = 1e-6
 """Vertices so near each other, in the frame, are one: files in single precision would have cracks else."""
 
+_NEAR, _MIDDLE, _FAR = 8, 20, 50
+"""A surface on the way is good for any count of faces that it has so many times of."""
+
 _ENOUGH = 1.15
 """A simplifier that stops at more than so many times the faces asked for has failed."""
 
@@ -26,6 +29,7 @@ class SurfaceSimplifier:
     def __init__(self, mesh: TriangleMesh) -> None:
         """Prepare a mesh that has passed `mesh_checks.prepare_mesh`, in its frame."""
         self.source = manifold(welded(mesh, _SAME_PLACE))
+        self._halfway: list[TriangleMesh] = []
 
     def to_faces(self, count: int) -> TriangleMesh:
         """Return an oriented manifold of about `count` faces, of all of them when there are not more."""
@@ -39,10 +43,17 @@ class SurfaceSimplifier:
         return collapsed if len(collapsed.faces) else self.source
 
     def _collapsed(self, count: int) -> TriangleMesh:
-        """Return what libigl makes of the surface."""
-        faces = np.asfortranarray(self.source.faces, dtype=np.int32)
-        vertices, simplified, *_ = igl.qslim(np.asfortranarray(self.source.vertices), faces, count)
-        return _sound(np.asarray(vertices, np.float64), np.asarray(simplified, np.int64))
+        """Return what libigl makes of the surface, or of one on the way to so few faces.
+
+        The way is much longer than its last part, and the first part the same for all.
+        """
+        start = next(
+            (mesh for mesh in self._halfway if _NEAR * count <= len(mesh.faces) <= _FAR * count), None
+        )
+        if start is None and len(self.source.faces) > _FAR * count:
+            start = _by_quadrics(self.source, _MIDDLE * count)
+            self._halfway.append(start)
+        return _by_quadrics(start or self.source, count)
 
     def _decimated(self, count: int) -> TriangleMesh:
         """Return what fast-simplification makes of it."""
@@ -50,6 +61,13 @@ class SurfaceSimplifier:
             self.source.vertices.astype(np.float32), self.source.faces.astype(np.int32), target_count=count
         )
         return _sound(np.asarray(vertices, np.float64), np.asarray(faces, np.int64))
+
+
+def _by_quadrics(mesh: TriangleMesh, count: int) -> TriangleMesh:
+    """Return what libigl makes of a mesh."""
+    faces = np.asfortranarray(mesh.faces, dtype=np.int32)
+    vertices, simplified, *_ = igl.qslim(np.asfortranarray(mesh.vertices), faces, count)
+    return _sound(np.asarray(vertices, np.float64), np.asarray(simplified, np.int64))
 
 
 def _sound(vertices: np.ndarray, faces: np.ndarray) -> TriangleMesh:

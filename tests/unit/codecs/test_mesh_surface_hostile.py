@@ -14,6 +14,7 @@ from scene_codec.codecs.mesh_surface import surface_walk
 from scene_codec.codecs.mesh_surface.codec import MeshSurfaceCodec
 from scene_codec.codecs.mesh_surface.decoder import SurfaceDecoder
 from scene_codec.codecs.mesh_surface.prior import MODEL_FILES, NEWEST_PRIOR
+from scene_codec.codecs.mesh_surface.surface_coding import Form
 from scene_codec.codecs.mesh_surface.surface_models import CORNER
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps, SurfaceWalk
 from scene_codec.codecs.mesh_surface.syntax import FACES_FOR_NOTHING, MOST_FACES, SURFACE, read_surface
@@ -22,6 +23,7 @@ from scene_codec.errors import CorruptFileError, UnsupportedSceneError
 from scene_codec.progress import Progress
 
 CLOSED = section_of(ball(6, 5))
+CREASED = section_of(ball(6, 5), form=Form.CREASED)
 OPEN = section_of(sound(joined(torus(5, 4), holed(ball(6, 4), 0.3))))
 FRAME = struct.pack("<f", 1.0) + b"\0\0\0"
 STEP = bytes([128, 128 - 15])
@@ -64,14 +66,15 @@ def same(one, other):
     return np.array_equal(one.vertices, other.vertices) and np.array_equal(one.faces, other.faces)
 
 
-@pytest.mark.parametrize("whole", [CLOSED, OPEN], ids=["closed", "open"])
+@pytest.mark.parametrize("whole", [CLOSED, OPEN, CREASED], ids=["closed", "open", "creased"])
 def test_valid_sections_decode(whole):
     mesh = decode(whole)
-    assert len(mesh.faces) == read_surface({SURFACE: whole}).faces
+    surface = read_surface({SURFACE: whole})
+    assert len(mesh.faces) == surface.faces << 2 * surface.levels
     assert np.isfinite(mesh.vertices).all()
 
 
-@pytest.mark.parametrize("whole", [CLOSED, OPEN], ids=["closed", "open"])
+@pytest.mark.parametrize("whole", [CLOSED, OPEN, CREASED], ids=["closed", "open", "creased"])
 def test_a_section_cut_short_is_refused_or_another_surface(whole):
     """Any bytes stand for some bits; those of a shorter stream hardly ever close as many faces."""
     refused = 0
@@ -80,7 +83,7 @@ def test_a_section_cut_short_is_refused_or_another_surface(whole):
         found = decoded(whole[:length])
         assert found is None or not same(found, expected), length
         refused += found is None
-    assert refused >= len(whole) - 3
+    assert refused >= 0.9 * len(whole) - 3
 
 
 @pytest.mark.parametrize("length", range(HEADER_BYTES))
@@ -96,7 +99,7 @@ def test_bytes_behind_a_surface_are_refused_or_make_another_one(more):
         assert found is None or not same(found, decode(whole))
 
 
-@pytest.mark.parametrize("whole", [CLOSED, OPEN], ids=["closed", "open"])
+@pytest.mark.parametrize("whole", [CLOSED, OPEN, CREASED], ids=["closed", "open", "creased"])
 def test_bytes_changed_at_random_are_refused_or_make_another_mesh(whole):
     generator = np.random.default_rng(1)
     refused = 0
@@ -111,11 +114,11 @@ def test_bytes_changed_at_random_are_refused_or_make_another_mesh(whole):
 
 
 @settings(max_examples=60, derandomize=True)
-@given(st.binary(max_size=60), st.integers(0, 3), st.sampled_from([1, 2, 5, 300]))
+@given(st.binary(max_size=60), st.sampled_from([*range(4), 34, 99, 115]), st.sampled_from([1, 2, 5, 300]))
 def test_streams_of_noise_are_refused_or_make_the_faces_that_are_announced(stream, shape, faces):
     mesh = decoded(section(shape=shape, faces=varint(faces), stream=stream))
     if mesh is not None:
-        assert len(mesh.faces) == faces
+        assert len(mesh.faces) == faces << 2 * (shape >> 4 & 3)
         assert mesh.faces.min() >= 0
         assert mesh.faces.max() < len(mesh.vertices)
 
@@ -143,16 +146,18 @@ WRONG = {
     "prior 0": (section(prior=0), "statistics number 0"),
     "prior of the future": (section(prior=max(MODEL_FILES) + 1), "statistics number"),
     "prior 255": (section(prior=255), "statistics number 255"),
-    "unknown shape": (section(shape=16), "impossible"),
+    "unknown shape": (section(shape=128), "impossible"),
+    "creases without levels": (section(shape=64), "impossible"),
+    "more triangles than memory": (section(shape=3 | 3 << 4, faces=varint(1 << 17)), "not possible"),
     "all bits of the shape": (section(shape=255), "impossible"),
     "step of no mantissa": (section(step=b"\0\x80"), "step"),
     "huge step": (section(step=bytes([128, 128 + 20])), "impossible"),
     "tiny step": (section(step=bytes([128, 10])), "impossible"),
     "step out of range": (section(step=b"\x80\xff"), "step"),
     "error of no mantissa": (section(error=b"\x7f\x80"), "step"),
-    "no faces": (section(faces=varint(0)), "number of faces"),
-    "a face too many": (section(faces=varint(MOST_FACES + 1)), "number of faces"),
-    "2^34 faces": (section(faces=varint((1 << 34) + 1)), "number of faces"),
+    "no faces": (section(faces=varint(0)), "faces"),
+    "a face too many": (section(faces=varint(MOST_FACES + 1)), "faces"),
+    "2^34 faces": (section(faces=varint((1 << 34) + 1)), "faces"),
     "endless number of faces": (section(faces=b"\xff" * 9), "varint|number"),
     "number of faces in two spellings": (section(faces=b"\x85\0"), "varint|number"),
 }

@@ -4,12 +4,14 @@ import numpy as np
 from scipy.sparse import identity
 
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR, shipped_prior, surface_models
-from scene_codec.codecs.mesh_surface.surface_coding import FittedSurface, encode_surface
+from scene_codec.codecs.mesh_surface.surface_coding import FittedSurface, Form, code_fitted, levels_of
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps, SurfaceWalk
 from scene_codec.codecs.mesh_surface.syntax import CodedSurface, write_surface
-from scene_codec.entropy.adaptive_bits import BitDecoder
+from scene_codec.entropy.adaptive_bits import BitDecoder, BitEncoder
 from scene_codec.entropy.quantisers import QuantisationStep
+from scene_codec.geometry.loop_subdivision import SurfaceFeatures, subdivided
 from scene_codec.geometry.manifold_surface import is_closed, manifold, welded
+from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.surface_fitting import SurfaceError
@@ -127,13 +129,27 @@ def steps_for(mesh, out=2.0**-12, in_plane=2.0):
     return SurfaceSteps(out, in_plane, is_closed(mesh.faces))
 
 
-def encoded(mesh, steps, bit_price=0.0):
-    """Return what is decoded and its stream; every direction counts alike when vertices are rounded."""
+def fitted(mesh, form=Form.FLAT, features=None):
+    """Return a surface as if it had been fitted; every direction counts alike when vertices are rounded."""
     size = mesh.vertices.size
+    levels = levels_of(form, len(mesh.faces))
+    surface = subdivided(mesh.faces, len(mesh.vertices), levels, features)
     error = SurfaceError(0.0, identity(size, format="csr"), np.zeros(size))
-    return encode_surface(
-        FittedSurface(mesh, error), steps, bit_price, shipped_prior(NEWEST_PRIOR), Progress()
-    )
+    return FittedSurface(mesh, surface, error, form, levels, features)
+
+
+def marked(mesh):
+    """Return features at every third edge and every fifth vertex."""
+    edges = MeshEdges.of(mesh.faces)
+    return SurfaceFeatures(np.arange(len(edges)) % 3 == 0, np.arange(len(mesh.vertices)) % 5 == 0)
+
+
+def encoded(mesh, steps, bit_price=0.0, form=Form.FLAT):
+    """Return what is decoded and its stream."""
+    encoder = BitEncoder(shipped_prior(NEWEST_PRIOR))
+    features = marked(mesh) if form is Form.CREASED else None
+    known = fitted(mesh, form, features)
+    return code_fitted(known, steps, bit_price, encoder, Progress()), encoder.finish()
 
 
 def decoded(stream, faces, steps):
@@ -144,7 +160,7 @@ def decoded(stream, faces, steps):
     return TriangleMesh(vertices, found)
 
 
-def section_of(mesh, out=2.0**-7):
+def section_of(mesh, out=2.0**-7, form=Form.FLAT):
     """Return the payload of a mesh in its frame."""
     step = QuantisationStep.nearest(out)
     steps = steps_for(mesh, step.value)
@@ -156,6 +172,8 @@ def section_of(mesh, out=2.0**-7):
         step=step,
         error=QuantisationStep.nearest(0.01),
         faces=len(mesh.faces),
-        stream=encoded(mesh, steps)[1],
+        levels=levels_of(form, len(mesh.faces)),
+        creased=form is Form.CREASED,
+        stream=encoded(mesh, steps, form=form)[1],
     )
     return write_surface(surface)[0].payload

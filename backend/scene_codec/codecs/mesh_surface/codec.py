@@ -99,7 +99,10 @@ class MeshSurfaceCodec:
         return {
             "surface": (
                 {
-                    "faces": surface.faces,
+                    "faces": surface.faces << 2 * surface.levels,
+                    "control_faces": surface.faces,
+                    "levels": surface.levels,
+                    "creased": surface.creased,
                     "bytes": len(sections[syntax.SURFACE]),
                     "closed": surface.closed,
                     "error_percent": 100.0 * surface.error.value,

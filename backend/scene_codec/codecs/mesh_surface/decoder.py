@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from scene_codec.codecs.mesh_surface.feature_coding import code_features
 from scene_codec.codecs.mesh_surface.prior import shipped_prior, surface_models
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceWalk
 from scene_codec.codecs.mesh_surface.syntax import CodedSurface, read_surface
 from scene_codec.entropy.adaptive_bits import BitDecoder
 from scene_codec.errors import CorruptFileError
+from scene_codec.geometry.loop_subdivision import subdivided
+from scene_codec.geometry.manifold_surface import is_oriented
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.progress import Progress
 
@@ -33,6 +36,14 @@ def surface_mesh(surface: CodedSurface, progress: Progress) -> TriangleMesh:
         if decoder.exhausted:
             raise CorruptFileError("A surface goes on behind the end of its bytes.")
 
-    vertices, faces = walk.run(surface.faces, check)
+    control = TriangleMesh(*walk.run(surface.faces, check))
+    features = None
+    if surface.levels and not is_oriented(control.faces):
+        raise CorruptFileError("A surface is no manifold, so that it cannot be made smooth.")
+    if surface.creased:
+        features = code_features(decoder, surface_models(), control)
     decoder.finish()
-    return TriangleMesh(vertices, faces)
+    if not surface.levels:
+        return control
+    smooth = subdivided(control.faces, len(control.vertices), surface.levels, features)
+    return smooth.over(control.vertices)

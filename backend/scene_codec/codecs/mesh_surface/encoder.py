@@ -25,7 +25,7 @@ from scene_codec.reports import ObjectFailure
 from scene_codec.scaling.cache import ResultCache, result_key
 from scene_codec.scaling.pool import open_pool
 
-ENCODER_VERSION = "mesh-surface encoder 5"
+ENCODER_VERSION = "mesh-surface encoder 6"
 """Changed whenever the same mesh and settings would give other bytes, so that no old result is found."""
 
 PROCESSES_FROM = 2
@@ -86,8 +86,8 @@ def encode_mesh(mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Pro
     placed = frame.into(mesh)
     coder = SurfaceCoder(placed, frame, settings, progress)
     if settings.target_size is not None:
-        return reach_size(coder, settings.target_size, settings.faces)
-    return reach_error(coder, settings.target_error / 100.0 * coder.diagonal, settings.faces)
+        return reach_size(coder, settings.target_size)
+    return reach_error(coder, settings.target_error / 100.0 * coder.diagonal)
 
 
 def code_surface(job: SurfaceJob) -> bytes:

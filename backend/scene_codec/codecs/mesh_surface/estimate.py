@@ -20,16 +20,23 @@ import numpy as np
 from scene_codec.codecs.contract import ObjectEstimate
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR, shipped_prior
-from scene_codec.codecs.mesh_surface.quality_search import FEWEST_FACES, MOST_FACES
+from scene_codec.codecs.mesh_surface.quality_search import FEWEST_FACES
 from scene_codec.codecs.mesh_surface.surface_coding import (
     COARSEST_STEP,
     FINEST_STEP,
+    MOST_FACES,
     FittedSurface,
-    encode_surface,
+    Form,
+    code_fitted,
+    forms_within,
+    levels_of,
 )
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps
+from scene_codec.codecs.mesh_surface.syntax import MOST_DECODED_FACES
+from scene_codec.entropy.adaptive_bits import BitEncoder
 from scene_codec.entropy.quantisers import QuantisationStep
 from scene_codec.errors import UnsupportedSceneError
+from scene_codec.geometry.loop_subdivision import SubdividedSurface, SurfaceFeatures, subdivided
 from scene_codec.geometry.manifold_surface import is_closed
 from scene_codec.geometry.mesh_checks import prepare_mesh
 from scene_codec.geometry.normalisation import Frame
@@ -55,6 +62,10 @@ _CELLS = 2.0**20
 
 _FIRST_FACES = 400
 _TRIES = 4
+
+_LOST = 1.6
+"""A form with more than so many times the least distance at first is not followed further."""
+
 _NEAR = 1.3
 """Faces within such a factor of those that were tried need no further try."""
 
@@ -65,7 +76,7 @@ _FITTED_FACES = 1_300
 
 _CODED_FACES = 700
 
-_FITTED_SHARE = 0.85
+_FITTED_SHARE = 0.93
 """Of the error that is reached, what a surface fitted in two steps has before it is rounded."""
 
 _STEP = 3.0
@@ -145,10 +156,27 @@ def estimate_surface(
     mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress
 ) -> SurfaceEstimate:
     """Return what a mesh that has passed the checks will come to with these settings. Raises `Cancelled`."""
-    trials = _Trials(mesh, settings, progress)
+    measured = _Measured(mesh, settings, progress)
+    forms = [_Trials(measured, form) for form in forms_within(settings.faces or MOST_DECODED_FACES)]
+    first = [trials.distance(min(_FIRST_FACES, trials.most_faces)) for trials in forms]
+    promising = [
+        trials for trials, distance in zip(forms, first, strict=True) if distance <= _LOST * min(first)
+    ]
     if settings.target_size is not None:
-        return _of_size(trials, settings.target_size)
-    wanted = settings.target_error / 100.0 * trials.diagonal
+        told = [_of_size(trials, settings.target_size) for trials in promising]
+        fitting = [each for each in told if each.bytes <= 1.02 * settings.target_size]
+        return min(fitting or told, key=lambda each: each.error_percent)
+    told = [_of_error(trials, settings.target_error / 100.0 * trials.diagonal) for trials in promising]
+    keeping = [each for each in told if each.error_percent <= 1.02 * settings.target_error]
+    return (
+        min(keeping, key=lambda each: each.bytes)
+        if keeping
+        else min(told, key=lambda each: each.error_percent)
+    )
+
+
+def _of_error(trials: _Trials, wanted: float) -> SurfaceEstimate:
+    """Return what a form of a mesh comes to within a distance."""
     faces = _faces_within(trials, _FITTED_SHARE * wanted)
     if faces == trials.most_faces and trials.distance(faces) > wanted:
         return _told(trials, faces, _with_step(trials, faces, _FINE_STEP * wanted))
@@ -189,7 +217,8 @@ def _with_step(trials: _Trials, faces: int, step: float) -> _Price:
 
 def _told(trials: _Trials, faces: int, price: _Price) -> SurfaceEstimate:
     size = round(_HEAD_BYTES + max(price.bits, 1.0) * faces / 8.0)
-    return SurfaceEstimate(size, faces, 100.0 * price.distance / trials.diagonal)
+    triangles = faces << 2 * trials.levels_of(faces)
+    return SurfaceEstimate(size, triangles, 100.0 * price.distance / trials.diagonal)
 
 
 def _faces_within(trials: _Trials, wanted: float) -> int:
@@ -226,11 +255,11 @@ def _slope(distances: dict[int, float], few: int, many: int, steepest: float) ->
     return min(max(math.log(max(ratio, 1e-6)) / math.log(many / few), _SLOPES[0]), steepest)
 
 
-class _Trials:
-    """Simplified surfaces of one mesh, fitted and coded quickly."""
+class _Measured:
+    """A mesh as all forms are measured against it, and simplified for all of them."""
 
     def __init__(self, mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress) -> None:
-        self._settings, self._progress = settings, progress
+        self.settings, self.progress = settings, progress
         placed = Frame.around(mesh).into(mesh)
         self.diagonal = float(np.linalg.norm(np.ptp(placed.vertices, axis=0)))
         joined = _joined(placed)
@@ -238,9 +267,35 @@ class _Trials:
         self._mesh = _thinned(joined, _MEASURED_FACES)
         self._thin = SurfaceSimplifier(_thinned(self._mesh, _THIN_FACES))
         self._whole = self._thin if len(self._mesh.faces) <= _THIN_FACES else None
-        self._target = FittingTarget(self._mesh, _POINTS)
-        most = len(joined.faces) if len(joined.faces) > _THIN_FACES else len(self._thin.source.faces)
-        self.most_faces = min(most, settings.faces or MOST_FACES, MOST_FACES)
+        self.target = FittingTarget(self._mesh, _POINTS)
+        self.most_faces = (
+            len(joined.faces) if len(joined.faces) > _THIN_FACES else len(self._thin.source.faces)
+        )
+        self._simplified: dict[int, TriangleMesh] = {}
+
+    def simplified(self, faces: int) -> TriangleMesh:
+        """Return the mesh with about so many faces. Raises `Cancelled`."""
+        if faces not in self._simplified:
+            self.progress.check_cancelled()
+            self._simplified[faces] = self._simplifier(faces).to_faces(faces)
+        return self._simplified[faces]
+
+    def _simplifier(self, faces: int) -> SurfaceSimplifier:
+        if self._whole is None and _PER_FACE * faces > _THIN_FACES:
+            self._whole = SurfaceSimplifier(self._mesh)
+        return self._whole if self._whole is not None and _PER_FACE * faces > _THIN_FACES else self._thin
+
+
+class _Trials:
+    """Surfaces of one form over one mesh, fitted and coded quickly; faces are control faces."""
+
+    def __init__(self, measured: _Measured, form: Form) -> None:
+        self._measured, self.form = measured, form
+        self._settings, self._progress = measured.settings, measured.progress
+        self._target, self.diagonal = measured.target, measured.diagonal
+        self._budget = self._settings.faces or MOST_DECODED_FACES
+        most = self._budget >> 2 * levels_of(form, MOST_FACES)
+        self.most_faces = max(1, min(measured.most_faces, MOST_FACES, most))
         self._fitted: dict[int, FittedSurface] = {}
         self._distances: dict[int, float] = {}
         self._gain = _USUAL_GAIN
@@ -248,19 +303,31 @@ class _Trials:
     def distance(self, faces: int) -> float:
         """Return the distance of the fitted surface with about so many faces. Raises `Cancelled`."""
         if faces not in self._distances:
+            control = self._measured.simplified(faces)
             self._progress.check_cancelled()
-            simplified = self._simplifier(faces).to_faces(faces)
-            self._progress.check_cancelled()
+            surface, levels, features = self._over(control)
             if faces <= _FITTED_FACES:
-                self._fitted[faces] = FittedSurface(*self._target.fit(simplified, _FIT_STEPS))
-                self._distances[faces] = self._fitted[faces].error.distance
+                vertices, error = self._target.fit(control, surface, _FIT_STEPS)
+                fitted = TriangleMesh(vertices, control.faces)
+                self._fitted[faces] = FittedSurface(fitted, surface, error, self.form, levels, features)
+                self._distances[faces] = error.distance
                 if faces == _FIRST_FACES:
-                    before = self._target.distance_of(simplified, _POINTS)
+                    before = self._target.distance_of(surface.over(control.vertices), _POINTS)
                     self._gain = min(1.0, self._distances[faces] / max(before, 1e-12))
             else:
-                before = self._target.distance_of(simplified, _POINTS)
+                before = self._target.distance_of(surface.over(control.vertices), _POINTS)
                 self._distances[faces] = _LESS_GAIN * self._gain * before
         return self._distances[faces]
+
+    def _over(self, control: TriangleMesh) -> tuple[SubdividedSurface, int, SurfaceFeatures | None]:
+        """Return the surface over control faces, its levels, and its creases where the form has them."""
+        features = self._target.features_of(control) if self.form is Form.CREASED else None
+        levels = self.levels_of(len(control.faces))
+        return subdivided(control.faces, len(control.vertices), levels, features), levels, features
+
+    def levels_of(self, faces: int) -> int:
+        """Return the levels of subdivision over so many control faces."""
+        return levels_of(self.form, faces, self._budget)
 
     def usual_step(self, faces: int) -> float:
         """Return the step that goes with so many faces when the faces are free."""
@@ -276,16 +343,10 @@ class _Trials:
         fitted = self._fitted[nearest]
         step = max(step, _STEP * fitted.error.distance / _FITTED_SHARE)
         value = QuantisationStep.nearest(min(max(step, FINEST_STEP), COARSEST_STEP)).value
-        steps = SurfaceSteps(value, float(self._settings.in_plane), is_closed(fitted.mesh.faces))
-        _, stream = encode_surface(
-            fitted, steps, self._settings.bit_price, shipped_prior(NEWEST_PRIOR), self._progress
-        )
-        return 8.0 * len(stream) / fitted.faces
-
-    def _simplifier(self, faces: int) -> SurfaceSimplifier:
-        if self._whole is None and _PER_FACE * faces > _THIN_FACES:
-            self._whole = SurfaceSimplifier(self._mesh)
-        return self._whole if self._whole is not None and _PER_FACE * faces > _THIN_FACES else self._thin
+        steps = SurfaceSteps(value, float(self._settings.in_plane), is_closed(fitted.control.faces))
+        encoder = BitEncoder(shipped_prior(NEWEST_PRIOR))
+        code_fitted(fitted, steps, self._settings.bit_price, encoder, self._progress)
+        return 8.0 * len(encoder.finish()) / fitted.faces
 
 
 def _joined(mesh: TriangleMesh) -> TriangleMesh:

@@ -8,10 +8,10 @@ from importlib.resources import files
 
 import numpy as np
 
-from scene_codec.codecs.mesh_surface.surface_models import SurfaceModels
+from scene_codec.codecs.mesh_surface.surface_models import MIXER_INPUTS, SurfaceModels
 from scene_codec.entropy.adaptive_bits import BitPrior
 
-MODEL_FILES = {1: "prior_1.npz"}
+MODEL_FILES = {1: "prior_1.npz", 2: "prior_2.npz"}
 """Published statistics by number. Files name theirs; none is ever changed or removed."""
 
 NEWEST_PRIOR = max(MODEL_FILES)
@@ -23,16 +23,28 @@ def surface_models() -> SurfaceModels:
     return SurfaceModels()
 
 
-@cache
-def shipped_prior(number: int) -> BitPrior:
-    """Return published statistics."""
+def published_prior(number: int) -> BitPrior:
+    """Return statistics as they were published."""
     data = (files(__package__) / MODEL_FILES[number]).read_bytes()
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        prior = BitPrior(arrays["probabilities"], arrays["seen"], arrays["weights"])
+        return BitPrior(arrays["probabilities"], arrays["seen"], arrays["weights"])
+
+
+@cache
+def shipped_prior(number: int) -> BitPrior:
+    """Return what the models of a surface begin with."""
     models = surface_models()
-    assert len(prior.probabilities) == models.slots
-    assert len(prior.weights) == models.mixers
-    return prior
+    return _extended(published_prior(number), BitPrior.ignorant(models.slots, models.mixers, MIXER_INPUTS))
+
+
+def _extended(prior: BitPrior, ignorant: BitPrior) -> BitPrior:
+    """Return statistics with those of models that came later, of which they know nothing."""
+    slots, mixers = len(prior.probabilities), len(prior.weights)
+    return BitPrior(
+        np.concatenate([prior.probabilities, ignorant.probabilities[slots:]]),
+        np.concatenate([prior.seen, ignorant.seen[slots:]]),
+        np.concatenate([prior.weights, ignorant.weights[mixers:]]),
+    )
 
 
 def prior_bytes(prior: BitPrior) -> bytes:

@@ -7,22 +7,33 @@ reaches the error, and the bytes have one lowest point over the number of faces.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from scene_codec.codecs.mesh_surface.surface_coding import (
     COARSEST_STEP,
     FINEST_STEP,
     CodedCandidate,
     FittedSurface,
+    Form,
     SurfaceCoder,
 )
 
 FEWEST_FACES = 4
-MOST_FACES = 200_000
 
-_FIRST_FACES = 400
-_FITTED_SHARE = (0.72, 0.95)
-"""Share of the wanted error that the fitted surface may have before rounding, for a good start."""
+_FIRST_FACES = 300
+_FITTED_SHARE = (0.75, 1.05)
+"""Share of the wanted error that a sketched surface may have before rounding, for a good start."""
+
+_AIMED_SHARE = 0.9
+_NOTHING = 0.05
+"""Shares below are alike: they are next to nothing, of surfaces that are all but exact."""
+
+_LOST = 1.6
+"""A form with more than so many times the least error is not followed further."""
+
+_WORTH_TRYING = 1.15
+_HOPELESS = 1.05
 
 _BRACKETS = 7
 _NEIGHBOUR = 1.2
@@ -31,41 +42,126 @@ _USUAL_STEP = 3.0
 """Step against the fitted error at which neither faces nor bits a vertex are worth changing."""
 
 _CLOSE = 0.98
-_STEPS_TO_ERROR = 0.3
-"""Mean error that rounding alone makes, in steps."""
+_HIGHEST_AIM = 0.99
+"""What is aimed at, of the wanted error."""
+
+_HARDLY_MORE = 1.02
+"""What rounding may make of the error of a surface that is not near enough in any case."""
 
 _FILLED = 0.97
 
 
-def reach_error(coder: SurfaceCoder, wanted: float, most_faces: int | None) -> CodedCandidate:
+def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
     """Return the smallest candidate within a mean distance, in the frame; the nearest one if none is."""
-    limit = min(coder.most_faces, most_faces or MOST_FACES, MOST_FACES)
+    best: CodedCandidate | None = None
+    for form, start in _starts(coder, wanted):
+        found = _reach_with(coder, form, start, wanted, best)
+        if best is None or _is_better(found, best, wanted):
+            best = found
+    assert best is not None
+    return best
+
+
+def _reach_with(
+    coder: SurfaceCoder, form: Form, start: int, wanted: float, rival: CodedCandidate | None
+) -> CodedCandidate:
+    """Return the best candidate of a form; the first one alone if a rival of another form is far better."""
     found: dict[int, CodedCandidate] = {}
+    noise = _RoundingNoise()
 
     def size(faces: int) -> float:
         """Return bytes; candidates that miss the error are worse than all others, by how much they do."""
         if faces not in found:
-            found[faces] = _with_step_for(coder, coder.fitted(faces), wanted)
+            found[faces] = _with_step_for(coder, coder.fitted(faces, form), wanted, noise)
         candidate = found[faces]
         missed = candidate.distance / wanted
         return float(candidate.size) if missed <= 1.0 else 1e12 * missed
 
-    start = _faces_for(coder, wanted, limit)
-    best = _descend(size, start, limit)
+    if rival is not None and rival.distance <= wanted and size(start) > _HOPELESS * rival.size:
+        return found[start]
+    best = _descend(size, start, coder.most_faces_of(form))
     size(best)
     return found[best]
 
 
-def reach_size(coder: SurfaceCoder, wanted: int, most_faces: int | None) -> CodedCandidate:
+def _is_better(candidate: CodedCandidate, best: CodedCandidate, wanted: float) -> bool:
+    """Return whether a candidate is smaller among those within the error, or nearer when none is."""
+    if candidate.distance > wanted:
+        return candidate.distance < best.distance
+    return best.distance > wanted or candidate.size < best.size
+
+
+def _starts(coder: SurfaceCoder, wanted: float) -> list[tuple[Form, int]]:
+    """Return the forms worth trying with a number of faces near the best, the most promising first.
+
+    Surfaces are only sketched: how many faces are needed follows, as errors fall about as faces grow.
+    """
+    forms = list(coder.forms)
+    most = max(map(coder.most_faces_of, forms))
+    bracket = _Bracket(FEWEST_FACES - 1, most + 1)
+    faces = min(_FIRST_FACES, most)
+    shares: dict[Form, float] = {}
+    for _ in range(_BRACKETS):
+        shares = _shares(coder, faces, forms, wanted)
+        forms = [form for form in forms if shares[form] <= _LOST * min(shares.values())]
+        following = bracket.following(faces, min(shares.values()))
+        if following is None:
+            break
+        faces = following
+    if min(shares.values()) > _FITTED_SHARE[1] and bracket.enough <= most:
+        faces = bracket.enough
+        shares = _shares(coder, faces, forms, wanted)
+    least = min(shares.values())
+    return [
+        (form, min(round(faces * shares[form] / least), coder.most_faces_of(form)))
+        for form in sorted(forms, key=lambda form: shares[form])
+        if shares[form] <= _WORTH_TRYING * least
+    ]
+
+
+def _shares(coder: SurfaceCoder, faces: int, forms: Sequence[Form], wanted: float) -> dict[Form, float]:
+    """Return the errors of sketches in the wanted one."""
+    return {form: max(_sketched_error(coder, faces, form) / wanted, _NOTHING) for form in forms}
+
+
+def _sketched_error(coder: SurfaceCoder, faces: int, form: Form) -> float:
+    """Return the error of a form with so many faces, or all there are, before rounding."""
+    return coder.sketched(min(faces, coder.most_faces_of(form)), form).error.distance
+
+
+@dataclass
+class _Bracket:
+    """Numbers of faces known to be too few, and enough: errors fall by leaps where a shape needs so many."""
+
+    too_few: int
+    enough: int
+
+    def following(self, faces: int, share: float) -> int | None:
+        """Return what to try after so many faces had a share of the wanted error; None when it is near it."""
+        if _FITTED_SHARE[0] <= share <= _FITTED_SHARE[1]:
+            return None
+        if share > _FITTED_SHARE[1]:
+            self.too_few = max(self.too_few, faces)
+        else:
+            self.enough = min(self.enough, faces)
+        following = round(faces * min(max(share / _AIMED_SHARE, 0.125), 8.0))
+        if not self.too_few < following < self.enough:
+            following = round(math.sqrt(self.too_few * self.enough))
+        return following if self.too_few < following < self.enough else None
+
+
+def reach_size(coder: SurfaceCoder, wanted: int) -> CodedCandidate:
     """Return the nearest candidate of at most so many bytes; the smallest there is if none fits."""
-    limit = min(coder.most_faces, most_faces or MOST_FACES, MOST_FACES)
-    faces = min(limit, max(FEWEST_FACES, round(wanted * 8 / 9)))
+    faces = max(FEWEST_FACES, round(wanted * 8 / 9))
+    form = min(coder.forms, key=lambda form: _sketched_error(coder, faces, form))
+    limit = coder.most_faces_of(form)
+    faces = min(limit, faces)
     best: CodedCandidate | None = None
     whole: CodedCandidate | None = None
     for _ in range(_BRACKETS):
-        fitted = coder.fitted(faces)
+        fitted = coder.fitted(faces, form)
         candidate = coder.coded(fitted, _USUAL_STEP * fitted.error.distance)
-        if faces == limit:
+        if faces == limit and form is Form.FLAT:
             whole = candidate
         if best is None or _fits_better(candidate, best, wanted):
             best = candidate
@@ -76,7 +172,7 @@ def reach_size(coder: SurfaceCoder, wanted: int, most_faces: int | None) -> Code
         faces = following
     assert best is not None
     if best.size > wanted:
-        smallest = coder.coded(coder.fitted(FEWEST_FACES), COARSEST_STEP)
+        smallest = coder.coded(coder.fitted(FEWEST_FACES, Form.FLAT), COARSEST_STEP)
         best = smallest if _fits_better(smallest, best, wanted) else best
     spent = _spend(coder, best, wanted)
     if whole is None or whole is best:
@@ -90,7 +186,7 @@ def _spend(coder: SurfaceCoder, best: CodedCandidate, wanted: int) -> CodedCandi
     """Return a candidate with a finer step where bytes are left over, or a coarser one where they lack."""
     step = best.step
     for _ in range(_STEP_TRIES):
-        vertices = len(best.fitted.mesh.vertices)
+        vertices = len(best.fitted.control.vertices)
         bits_left = 8.0 * (wanted * _FILLED - best.size) / (3.0 * vertices)
         if best.size <= wanted and bits_left < 0.1:
             break
@@ -111,31 +207,6 @@ def _fits_better(candidate: CodedCandidate, best: CodedCandidate, wanted: int) -
     return best.size > wanted or candidate.distance < best.distance
 
 
-def _faces_for(coder: SurfaceCoder, wanted: float, limit: int) -> int:
-    """Return a number of faces at which the fitted surface is somewhat nearer than wanted.
-
-    Errors fall with the faces, but by leaps where a shape needs a certain number of them: what is known to be
-    too few and enough is closed in from both sides.
-    """
-    faces = min(limit, _FIRST_FACES)
-    too_few, enough = FEWEST_FACES - 1, limit + 1
-    for _ in range(_BRACKETS):
-        share = coder.fitted(faces).error.distance / wanted
-        if _FITTED_SHARE[0] <= share <= _FITTED_SHARE[1]:
-            return faces
-        if share > _FITTED_SHARE[1]:
-            too_few = max(too_few, faces)
-        else:
-            enough = min(enough, faces)
-        following = round(faces * min(max(share / 0.85, 0.125), 8.0))
-        if not too_few < following < enough:
-            following = round(math.sqrt(too_few * enough))
-        if not too_few < following < enough:
-            break
-        faces = following
-    return min(enough, limit)
-
-
 def _descend(size: Callable[[int], float], start: int, limit: int) -> int:
     """Return the number of faces, of those in steps of a fifth from `start`, at which `size` is least."""
     best = start
@@ -151,29 +222,39 @@ def _descend(size: Callable[[int], float], start: int, limit: int) -> int:
     return best
 
 
-def _with_step_for(coder: SurfaceCoder, fitted: FittedSurface, wanted: float) -> CodedCandidate:
+def _with_step_for(
+    coder: SurfaceCoder, fitted: FittedSurface, wanted: float, noise: _RoundingNoise
+) -> CodedCandidate:
     """Return a fitted surface with the coarsest step found that keeps the wanted error."""
     own = fitted.error.distance
-    room = math.sqrt(max(wanted**2 - own**2, (0.1 * wanted) ** 2))
-    step = max(room / _STEPS_TO_ERROR / 2.0, 1e-9)
+    step = max(noise.step_for(own, wanted), 1e-9)
     best: CodedCandidate | None = None
     for _ in range(_STEP_TRIES):
         candidate = coder.coded(fitted, step)
-        if best is None or _nearer_to(candidate, best, wanted):
+        if best is None or _is_better(candidate, best, wanted):
             best = candidate
         if _CLOSE * wanted <= candidate.distance <= wanted:
             break
-        added = math.sqrt(max(candidate.distance**2 - own**2, (0.05 * candidate.distance) ** 2))
-        allowed = math.sqrt(max((0.99 * wanted) ** 2 - own**2, 0.0))
-        if allowed == 0.0 or not FINEST_STEP < step < COARSEST_STEP:
+        noise.learn(own, candidate)
+        if _HARDLY_MORE * own >= _HIGHEST_AIM * wanted or not FINEST_STEP < step < COARSEST_STEP:
             break
-        step *= min(max(allowed / added, 0.25), 2.5)
+        step *= min(max(noise.step_for(own, wanted) / step, 0.25), 2.5)
     assert best is not None
     return best
 
 
-def _nearer_to(candidate: CodedCandidate, best: CodedCandidate, wanted: float) -> bool:
-    """Return whether a candidate is smaller among those within the error, or nearer when none is."""
-    if candidate.distance > wanted:
-        return candidate.distance < best.distance
-    return best.distance > wanted or candidate.size < best.size
+@dataclass
+class _RoundingNoise:
+    """How much error a step adds to that of a fitted surface: the squares add up, about."""
+
+    per_step: float = 0.12
+
+    def step_for(self, own: float, wanted: float) -> float:
+        """Return the step with which a surface of an error comes as near as is wanted, or as it can."""
+        aim = max(_HIGHEST_AIM * wanted, _HARDLY_MORE * own)
+        return math.sqrt(aim**2 - own**2) / self.per_step
+
+    def learn(self, own: float, candidate: CodedCandidate) -> None:
+        """Note what a step came to."""
+        added = math.sqrt(max(candidate.distance**2 - own**2, (0.05 * candidate.distance) ** 2))
+        self.per_step = added / candidate.step

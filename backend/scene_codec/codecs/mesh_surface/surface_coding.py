@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
+from scene_codec.codecs.mesh_surface.feature_coding import code_features
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR, shipped_prior, surface_models
 from scene_codec.codecs.mesh_surface.surface_guide import RoundingCost, SurfaceGuide
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps, SurfaceWalk
-from scene_codec.codecs.mesh_surface.syntax import CodedSurface, write_surface
-from scene_codec.entropy.adaptive_bits import BitEncoder, BitPrior
+from scene_codec.codecs.mesh_surface.syntax import (
+    MOST_DECODED_FACES,
+    CodedSurface,
+    write_surface,
+)
+from scene_codec.entropy.adaptive_bits import BitCounter, BitEncoder
 from scene_codec.entropy.quantisers import QuantisationStep
 from scene_codec.errors import CorruptFileError, UnsupportedSceneError
+from scene_codec.geometry.loop_subdivision import SubdividedSurface, SurfaceFeatures, subdivided
 from scene_codec.geometry.manifold_surface import is_closed
+from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.surface_fitting import FittingTarget, SurfaceError
@@ -27,25 +38,73 @@ MEASURED_POINTS = 25_000
 FINEST_STEP, COARSEST_STEP = 2.0**-18, 0.25
 """Steps with which every vertex of a frame can be written: coordinates are 2 apart, at most 2**20 steps."""
 
+MOST_FACES = 200_000
+"""Control faces that are asked of the simplifier at most."""
+
+_SKETCH_STEPS = 2
+_USUAL_LEVELS, _MANY_LEVELS = 2, 3
+_FEW_FACES = 150
+"""A surface of fewer control faces is subdivided once more: it costs nothing but triangles."""
+
+_FEWEST_SMOOTH = 16
+"""Control faces below which a smooth surface is not tried."""
+
 _FITTED_POINTS = (6_000, 40_000)
-_POINTS_PER_FACE = 15
+_SKETCHED_POINTS_PER_FACE, _POINTS_PER_FACE = 5, 15
 _SMALLEST_ERROR = 2.0**-40
 
 _SHARE_LEFT = 0.88
 """Of the progress that is open, what each try leaves."""
 
 
+class Form(Enum):
+    """How control triangles stand for a surface."""
+
+    FLAT = "flat"
+    SMOOTH = "smooth"
+    CREASED = "smooth between creases"
+
+
+FORMS = tuple(Form)
+
+
+def forms_within(budget: int) -> tuple[Form, ...]:
+    """Return the forms that a budget of triangles has room for."""
+    return FORMS if budget >= _FEWEST_SMOOTH << 2 * _USUAL_LEVELS else (Form.FLAT,)
+
+
 @dataclass(frozen=True, eq=False)
 class FittedSurface:
-    """A simplified surface moved to where it is nearest to the mesh, before rounding."""
+    """A simplified surface moved to where it, or the smooth surface over it, is nearest to the mesh.
 
-    mesh: TriangleMesh
+    control : before rounding
+    error : of the surface, in the control vertices
+    levels : of subdivision
+    features : creases and corners, where the form has them
+    """
+
+    control: TriangleMesh
+    surface: SubdividedSurface
     error: SurfaceError
+    form: Form
+    levels: int
+    features: SurfaceFeatures | None = None
 
     @property
     def faces(self) -> int:
-        """How many triangles it has."""
-        return len(self.mesh.faces)
+        """How many control triangles there are."""
+        return len(self.control.faces)
+
+
+def levels_of(form: Form, faces: int, budget: int = MOST_DECODED_FACES) -> int:
+    """Return the levels of subdivision of a form with so many control triangles.
+
+    budget : triangles that may come back
+    """
+    if form is Form.FLAT:
+        return 0
+    many = faces < _FEW_FACES and faces << 2 * _MANY_LEVELS <= budget
+    return _MANY_LEVELS if many else _USUAL_LEVELS
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +140,13 @@ class SurfaceCoder:
         self.diagonal = float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
         self._frame = frame
         self._settings = settings
+        self._budget = settings.faces or MOST_DECODED_FACES
         self._progress = progress
         self._targets: dict[int, FittingTarget] = {}
-        self._fitted: dict[int, FittedSurface] = {}
+        self._simplest: dict[int, TriangleMesh] = {}
+        self._sketched: dict[tuple[int, Form], FittedSurface] = {}
+        self._fitted: dict[tuple[int, Form], FittedSurface] = {}
+        self._no_error = SurfaceError(math.inf, csr_matrix((0, 0)), np.zeros(0))
         self._tries = 0
 
     @property
@@ -91,32 +154,67 @@ class SurfaceCoder:
         """Faces of the mesh, without those that say nothing."""
         return len(self._simplifier.source.faces)
 
-    def fitted(self, faces: int) -> FittedSurface:
-        """Return the surface with about so many faces. Raises `Cancelled`."""
-        if faces not in self._fitted:
-            self._tell(f"{faces} triangles")
-            simplified = self._simplified(faces)
-            target = self._target(_POINTS_PER_FACE * len(simplified.faces))
-            self._progress.check_cancelled()
-            self._fitted[faces] = FittedSurface(*target.fit(simplified, self._settings.fit))
-        return self._fitted[faces]
+    def sketched(self, faces: int, form: Form) -> FittedSurface:
+        """Return the surface with about so many control faces, roughly fitted. Raises `Cancelled`."""
+        key = faces, form
+        if key not in self._sketched:
+            self._tell(f"{faces} triangles, {form.value}")
+            control = self._simplified(faces, form)
+            features = self._target(0).features_of(control) if form is Form.CREASED else None
+            levels = levels_of(form, len(control.faces), self._budget)
+            surface = subdivided(control.faces, len(control.vertices), levels, features)
+            start = FittedSurface(control, surface, self._no_error, form, levels, features)
+            self._sketched[key] = self._fitted_further(
+                start, min(_SKETCH_STEPS, self._settings.fit), _SKETCHED_POINTS_PER_FACE
+            )
+        return self._sketched[key]
 
-    def _simplified(self, faces: int) -> TriangleMesh:
-        """Return the surface with about so many faces, and within the budget if there is any way to it."""
-        simplified = self._simplifier.to_faces(faces)
-        while len(simplified.faces) > (self._settings.faces or len(simplified.faces)) and faces > 1:
+    def fitted(self, faces: int, form: Form) -> FittedSurface:
+        """Return the surface with about so many control faces, fitted. Raises `Cancelled`."""
+        key = faces, form
+        if key not in self._fitted:
+            sketch = self.sketched(faces, form)
+            steps = self._settings.fit - _SKETCH_STEPS
+            self._fitted[key] = self._fitted_further(sketch, max(steps, 0), _POINTS_PER_FACE)
+        return self._fitted[key]
+
+    def _fitted_further(self, start: FittedSurface, steps: int, points_per_face: int) -> FittedSurface:
+        """Return a surface after more steps of fitting."""
+        self._progress.check_cancelled()
+        target = self._target(points_per_face * start.faces)
+        vertices, error = target.fit(start.control, start.surface, steps)
+        return replace(start, control=TriangleMesh(vertices, start.control.faces), error=error)
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The forms that are worth trying."""
+        return forms_within(self._budget)
+
+    def most_faces_of(self, form: Form) -> int:
+        """Return how many control faces a form may have."""
+        return min(self.most_faces, MOST_FACES, self._budget >> 2 * levels_of(form, MOST_FACES))
+
+    def _simplified(self, faces: int, form: Form) -> TriangleMesh:
+        """Return the mesh with about so many faces, and within the budget if there is any way to it."""
+        simplified = self._to_faces(faces)
+        while len(simplified.faces) > self._budget >> 2 * levels_of(form, MOST_FACES) and faces > 1:
             faces = faces * 3 // 4
-            simplified = min(simplified, self._simplifier.to_faces(faces), key=lambda mesh: len(mesh.faces))
+            simplified = min(simplified, self._to_faces(faces), key=lambda mesh: len(mesh.faces))
         return simplified
+
+    def _to_faces(self, faces: int) -> TriangleMesh:
+        """Return the mesh simplified to about so many faces."""
+        if faces not in self._simplest:
+            self._simplest[faces] = self._simplifier.to_faces(faces)
+        return self._simplest[faces]
 
     def coded(self, fitted: FittedSurface, step: float) -> CodedCandidate:
         """Return a fitted surface coded with a step. Raises `Cancelled`."""
         self._tell(f"{fitted.faces} triangles, step {step:.2g}")
         rounded = QuantisationStep.nearest(min(max(step, FINEST_STEP), COARSEST_STEP))
-        steps = SurfaceSteps(rounded.value, float(self._settings.in_plane), is_closed(fitted.mesh.faces))
-        decoded, stream = encode_surface(
-            fitted, steps, self._settings.bit_price, shipped_prior(NEWEST_PRIOR), self._progress
-        )
+        steps = SurfaceSteps(rounded.value, float(self._settings.in_plane), is_closed(fitted.control.faces))
+        encoder = BitEncoder(shipped_prior(NEWEST_PRIOR))
+        decoded = code_fitted(fitted, steps, self._settings.bit_price, encoder, self._progress)
         distance = self._target(0).distance_of(decoded, MEASURED_POINTS)
         surface = CodedSurface(
             frame=self._frame,
@@ -126,7 +224,9 @@ class SurfaceCoder:
             step=rounded,
             error=QuantisationStep.nearest(max(distance / self.diagonal, _SMALLEST_ERROR)),
             faces=fitted.faces,
-            stream=stream,
+            levels=fitted.levels,
+            creased=fitted.features is not None,
+            stream=encoder.finish(),
         )
         return CodedCandidate(fitted, rounded.value, surface, distance)
 
@@ -146,26 +246,47 @@ class SurfaceCoder:
         return self._targets[count]
 
 
-def encode_surface(
-    fitted: FittedSurface, steps: SurfaceSteps, bit_price: float, prior: BitPrior, progress: Progress
-) -> tuple[TriangleMesh, bytes]:
-    """Return what is decoded, in the frame, and the stream of a walk over a fitted surface.
+def code_fitted(
+    fitted: FittedSurface, steps: SurfaceSteps, bit_price: float, coder: BitCounter, progress: Progress
+) -> TriangleMesh:
+    """Code a fitted surface and return what is decoded, in the frame.
 
     bit_price : error that a bit is worth, in that of a step at a vertex of median weight
     Raises `UnsupportedSceneError` when a reader would refuse the surface, `Cancelled`.
     """
-    models, encoder = surface_models(), BitEncoder(prior)
-    walk = SurfaceWalk(encoder, models, steps)
+    models, control = surface_models(), fitted.control
+    walk = SurfaceWalk(coder, models, steps)
     weights = fitted.error.curvature.diagonal().reshape(-1, 3).sum(axis=1)
     cost = RoundingCost(fitted.error.curvature, bit_price * float(np.median(weights)) * steps.out**2)
-    walk.follow(
-        SurfaceGuide(fitted.mesh.vertices, fitted.mesh.faces, cost, (walk.boundary, models, encoder, steps))
-    )
+    guide = SurfaceGuide(control.vertices, control.faces, cost, (walk.boundary, models, coder, steps))
+    walk.follow(guide)
     try:
-        vertices, faces = walk.run(fitted.faces, progress.check_cancelled)
+        rounded = TriangleMesh(*walk.run(fitted.faces, progress.check_cancelled))
     except CorruptFileError as error:
         raise UnsupportedSceneError(
             f"A surface of {fitted.faces} triangles has too many holes to be coded. Ask for fewer triangles, "
             "or for a larger error."
         ) from error
-    return TriangleMesh(vertices, faces), encoder.finish()
+    features = None
+    if fitted.features is not None:
+        wanted = renumbered(fitted.features, control.faces, rounded.faces, np.array(guide.order))
+        features = code_features(coder, models, rounded, wanted)
+    surface = subdivided(rounded.faces, len(rounded.vertices), fitted.levels, features)
+    return surface.over(rounded.vertices)
+
+
+def renumbered(
+    features: SurfaceFeatures,
+    faces: NDArray[np.int64],
+    walked: NDArray[np.int64],
+    order: NDArray[np.int64],
+) -> SurfaceFeatures:
+    """Return the features of a mesh for the same mesh as the walk numbers it.
+
+    faces, walked : (f, 3), in the old and the new numbers
+    order : (v,), the old number of each new vertex
+    """
+    new_number = np.argsort(order)
+    edges = MeshEdges.of(faces)
+    pairs = np.sort(new_number[edges.ends[features.creases]], axis=1)
+    return SurfaceFeatures(MeshEdges.of(walked).among(pairs, len(order)), features.corners[order])

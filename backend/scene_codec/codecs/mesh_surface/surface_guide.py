@@ -44,6 +44,8 @@ _HOLD = 1e-3
 _FARTHEST = LARGEST_INTEGER - 1
 """Steps beyond which a residual cannot be written."""
 
+_SHARE_MADE_UP = 0.6
+
 _NEAR_ZERO = 3
 """Residuals of up to so many steps are tried as zero, too."""
 
@@ -81,6 +83,7 @@ class SurfaceGuide:
         self._faces = faces
         self._next_face = 0
         self._number: dict[int, int] = {}
+        self._placed = np.zeros(len(wanted), bool)
         self.order: list[int] = []
         self._asked: list[int] = []
         self._bit_price = cost.bit_price
@@ -145,11 +148,12 @@ class SurfaceGuide:
         """Note where the asked vertex lies and let its neighbours make up for what it is off."""
         vertex = self._asked.pop()
         self._number[vertex] = len(self.order)
+        self._placed[vertex] = True
         self.order.append(vertex)
         off = np.array(position) - self._wanted[vertex]
-        for neighbour, shift in self._coupling.shifts(vertex, off):
-            if neighbour not in self._number:
-                self._wanted[neighbour] += shift
+        neighbours, shifts = self._coupling.shifts(vertex, off)
+        waiting = ~self._placed[neighbours]
+        self._wanted[neighbours[waiting]] += shifts[waiting]
 
     def _gap_holds_gate(self, edge: int, apex: int) -> bool:
         """Return whether the unknown faces at `apex` before a half-edge hold the gate's face.
@@ -224,14 +228,13 @@ class _Coupling:
         block: NDArray[np.float64] = self._own[vertex]
         return block
 
-    def shifts(self, vertex: int, off: NDArray[np.float64]) -> list[tuple[int, NDArray[np.float64]]]:
-        """Return where neighbours would best move to when a vertex is off."""
-        moves = []
-        for place in range(self._starts[vertex], self._starts[vertex + 1]):
-            neighbour = int(self._columns[place])
-            if neighbour != vertex:
-                moves.append((neighbour, -self._inverse[neighbour] @ (self._blocks[place].T @ off)))
-        return moves
+    def shifts(self, vertex: int, off: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the vertices tied to one that is off, (n,), and how they would best move each, (n, 3)."""
+        places = slice(self._starts[vertex], self._starts[vertex + 1])
+        neighbours = self._columns[places]
+        pulls = np.matmul(off, self._blocks[places])
+        moves = _SHARE_MADE_UP * np.matmul(self._inverse[neighbours], pulls[:, :, None])[:, :, 0]
+        return neighbours, -moves
 
 
 def _apexes(faces: NDArray[np.int64]) -> dict[tuple[int, int], int]:

@@ -23,6 +23,10 @@ MIXER_INPUTS = 4
 SPREADS = 14
 MAGNITUDES = 7
 
+TURNS = 8
+MEETING_CREASES = 4
+"""Creases at a vertex that are told apart: none, one, two, more."""
+
 _COSINES = (-0.8, -0.4, -0.1, 0.2, 0.45, 0.7, 0.88)
 _DISTANCES = (0.25, 0.45, 0.65, 0.85, 1.1, 1.5, 2.2, 3.5)
 _MOST_FACES = 9
@@ -78,7 +82,44 @@ class SurfaceModels:
         ]
         self.seeds = IntegerModel(plan, (3,))
         self.corners = IntegerModel(plan, (1,), signed=False)
+        ends = MEETING_CREASES * MEETING_CREASES
+        self._creases = (
+            plan.take_slots(TURNS * ends),
+            plan.take_slots(TURNS),
+            plan.take_slots(ends * ends),
+            plan.take_slots(TURNS * ends * ends),
+            plan.take_mixer(),
+        )
+        self._bends = plan.take_slots(TURNS), plan.take_mixer()
         self.slots, self.mixers = plan.slots, plan.mixers
+
+    def code_crease(
+        self, coder: BitCoder, crease: int, turn: int, first: tuple[int, int], second: tuple[int, int]
+    ) -> int:
+        """Code whether an edge is a crease.
+
+        turn : class of the angle at the edge
+        first, second : creases and unknown edges at its ends, each below `MEETING_CREASES`
+        """
+        arriving = first[0] * MEETING_CREASES + second[0]
+        unknown = first[1] * MEETING_CREASES + second[1]
+        ends = MEETING_CREASES * MEETING_CREASES
+        contexts = (
+            turn * ends + arriving,
+            turn,
+            arriving * ends + unknown,
+            (turn * ends + arriving) * ends + unknown,
+        )
+        *starts, mixer = self._creases
+        return coder.code(crease, [start + x for start, x in zip(starts, contexts, strict=True)], mixer)
+
+    def code_bend(self, coder: BitCoder, corner: int, turn: int) -> int:
+        """Code whether a vertex at which two creases meet is a corner.
+
+        turn : class of the angle between them
+        """
+        start, mixer = self._bends
+        return coder.code(corner, [start + turn], mixer)
 
     def code_operation(
         self,

@@ -19,7 +19,7 @@ from scene_codec.entropy.quantisers import QuantisationStep, read_step
 from scene_codec.errors import CorruptFileError
 from scene_codec.geometry.normalisation import Frame
 
-PAYLOAD_VERSION = 1
+PAYLOAD_VERSION = 2
 
 SURFACE = 16
 
@@ -31,8 +31,12 @@ MOST_FACES_PER_BYTE = 256
 FACES_FOR_NOTHING = 1024
 """More faces than the bytes can be meant for are refused: a few bytes would take minutes to decode."""
 
-_MOST_IN_PLANE = 8
+MOST_DECODED_FACES = 1 << 22
+"""Control faces times four for each level."""
+
 _CLOSED = 1
+_MOST_IN_PLANE = 8
+_IN_PLANE_AT, _LEVELS_AT, _CREASED_AT = 1, 4, 6
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class CodedSurface:
     prior : number of the statistics that the walk begins with
     step : rounding step across the surface, in the frame
     error : mean distance from the mesh, both ways, in diagonals of its bounding box, as the encoder measured
+    faces : control faces
+    levels : of subdivision between them and the surface
+    creased : whether creases and corners follow the walk
     stream : the walk
     """
 
@@ -52,6 +59,8 @@ class CodedSurface:
     step: QuantisationStep
     error: QuantisationStep
     faces: int
+    levels: int
+    creased: bool
     stream: bytes
 
     @property
@@ -63,7 +72,8 @@ class CodedSurface:
 def write_surface(surface: CodedSurface) -> tuple[Section, ...]:
     """Return the sections of an object."""
     frame = surface.frame.to_bytes()
-    shape = _CLOSED * surface.closed | surface.in_plane - 1 << 1
+    shape = _CLOSED * surface.closed | surface.in_plane - 1 << _IN_PLANE_AT
+    shape |= surface.levels << _LEVELS_AT | surface.creased << _CREASED_AT
     head = bytes([len(frame)]) + frame + bytes([surface.prior, shape])
     head += surface.step.to_bytes() + surface.error.to_bytes() + varint(surface.faces)
     return (Section(SURFACE, head + surface.stream),)
@@ -79,12 +89,15 @@ def read_surface(sections: Mapping[int, bytes]) -> CodedSurface:
     step, error, faces = read_step(reader), read_step(reader), reader.varint()
     if prior not in MODEL_FILES:
         raise CorruptFileError(f"A surface begins with statistics number {prior}, which do not exist.")
-    if shape >> 1 >= _MOST_IN_PLANE or not 1 <= faces <= MOST_FACES or not 2.0**-40 <= step.value <= 4.0:
-        raise CorruptFileError("A surface has impossible steps, or an impossible number of faces.")
+    levels, creased = shape >> _LEVELS_AT & 3, bool(shape >> _CREASED_AT & 1)
+    if not 1 <= faces <= MOST_FACES or faces << 2 * levels > MOST_DECODED_FACES:
+        raise CorruptFileError(f"A surface of {faces} faces and {levels} levels is not possible.")
+    if shape >> _CREASED_AT > 1 or (creased and not levels) or not 2.0**-40 <= step.value <= 4.0:
+        raise CorruptFileError("A surface has impossible steps, or an impossible shape.")
     if not math.isfinite(error.value):
         raise CorruptFileError("The error of a surface is not a number.")
     stream = reader.rest()
     if faces > FACES_FOR_NOTHING + MOST_FACES_PER_BYTE * len(stream):
         raise CorruptFileError(f"A surface announces {faces} faces in {len(stream)} bytes.")
-    closed, in_plane = bool(shape & _CLOSED), (shape >> 1) + 1
-    return CodedSurface(frame, prior, closed, in_plane, step, error, faces, stream)
+    closed, in_plane = bool(shape & _CLOSED), (shape >> _IN_PLANE_AT) % _MOST_IN_PLANE + 1
+    return CodedSurface(frame, prior, closed, in_plane, step, error, faces, levels, creased, stream)
