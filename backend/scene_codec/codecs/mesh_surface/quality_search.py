@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scene_codec.codecs.mesh_surface.surface_coding import (
     COARSEST_STEP,
@@ -41,8 +41,11 @@ _STEP_TRIES = 4
 _USUAL_STEP = 3.0
 """Step against the fitted error at which neither faces nor bits a vertex are worth changing."""
 
-_CLOSE = 0.98
-_HIGHEST_AIM = 0.99
+_CLOSE = 0.96
+_STEPS_AROUND = (1.1, 1.06, 1.03, 1.0, 0.97, 0.93, 0.88)
+"""Steps against the best one found; the coarsest is taken that keeps the error when it is checked."""
+
+_HIGHEST_AIM = 0.985
 """What is aimed at, of the wanted error."""
 
 _HARDLY_MORE = 1.02
@@ -59,7 +62,24 @@ def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
         if best is None or _is_better(found, best, wanted):
             best = found
     assert best is not None
-    return best
+    return _coarsest_within(coder, best, wanted)
+
+
+def _coarsest_within(coder: SurfaceCoder, found: CodedCandidate, wanted: float) -> CodedCandidate:
+    """Return the first candidate that keeps the error by the closer measurement, of steps around that found.
+
+    The same surface with a slightly other step is off by some per cent more or less: what one rounding gains
+    in the search from its points, it may lose here, and the other way round.
+    """
+    checked = coder.checked(found)
+    if found.distance > wanted:
+        return checked
+    for factor in _STEPS_AROUND:
+        other = coder.checked(coder.coded(found.fitted, factor * found.step)) if factor != 1.0 else checked
+        if other.distance <= wanted:
+            return other
+        checked = min(checked, other, key=lambda candidate: candidate.distance)
+    return checked
 
 
 def _reach_with(
@@ -131,27 +151,46 @@ def _sketched_error(coder: SurfaceCoder, faces: int, form: Form) -> float:
 
 @dataclass
 class _Bracket:
-    """Numbers of faces known to be too few, and enough: errors fall by leaps where a shape needs so many."""
+    """Numbers of faces known to be too few, and enough: errors fall by leaps where a shape needs so many.
+
+    shares : of the wanted error, by what was tried
+    """
 
     too_few: int
     enough: int
+    shares: dict[int, float] = field(default_factory=dict)
 
     def following(self, faces: int, share: float) -> int | None:
         """Return what to try after so many faces had a share of the wanted error; None when it is near it."""
         if _FITTED_SHARE[0] <= share <= _FITTED_SHARE[1]:
             return None
+        self.shares[faces] = share
         if share > _FITTED_SHARE[1]:
             self.too_few = max(self.too_few, faces)
         else:
             self.enough = min(self.enough, faces)
         following = round(faces * min(max(share / _AIMED_SHARE, 0.125), 8.0))
+        if self.too_few in self.shares and self.enough in self.shares:
+            following = self._between()
         if not self.too_few < following < self.enough:
             following = round(math.sqrt(self.too_few * self.enough))
         return following if self.too_few < following < self.enough else None
 
+    def _between(self) -> int:
+        """Return where a power law through both ends has the share that is aimed at, not too near an end."""
+        few, many = math.log(self.too_few), math.log(self.enough)
+        high, low = math.log(self.shares[self.too_few]), math.log(self.shares[self.enough])
+        place = (high - math.log(_AIMED_SHARE)) / (high - low)
+        return round(math.exp(few + min(max(place, 0.15), 0.85) * (many - few)))
+
 
 def reach_size(coder: SurfaceCoder, wanted: int) -> CodedCandidate:
     """Return the nearest candidate of at most so many bytes; the smallest there is if none fits."""
+    return coder.checked(_nearest_within(coder, wanted))
+
+
+def _nearest_within(coder: SurfaceCoder, wanted: int) -> CodedCandidate:
+    """Return it as the search measures it."""
     faces = max(FEWEST_FACES, round(wanted * 8 / 9))
     form = min(coder.forms, key=lambda form: _sketched_error(coder, faces, form))
     limit = coder.most_faces_of(form)
@@ -227,34 +266,43 @@ def _with_step_for(
 ) -> CodedCandidate:
     """Return a fitted surface with the coarsest step found that keeps the wanted error."""
     own = fitted.error.distance
-    step = max(noise.step_for(own, wanted), 1e-9)
-    best: CodedCandidate | None = None
+    aim = max(_HIGHEST_AIM * wanted, _HARDLY_MORE * own)
+    step = max(math.sqrt(aim**2 - own**2) / noise.per_step, FINEST_STEP)
+    tried: list[CodedCandidate] = []
     for _ in range(_STEP_TRIES):
-        candidate = coder.coded(fitted, step)
-        if best is None or _is_better(candidate, best, wanted):
-            best = candidate
-        if _CLOSE * wanted <= candidate.distance <= wanted:
+        tried.append(coder.coded(fitted, step))
+        near = _CLOSE * wanted <= tried[-1].distance <= wanted
+        if near or aim > wanted or not FINEST_STEP < step < COARSEST_STEP:
             break
-        noise.learn(own, candidate)
-        if _HARDLY_MORE * own >= _HIGHEST_AIM * wanted or not FINEST_STEP < step < COARSEST_STEP:
-            break
-        step *= min(max(noise.step_for(own, wanted) / step, 0.25), 2.5)
-    assert best is not None
+        step *= min(max(_step_after(tried, own, aim) / step, 0.25), 2.5)
+    noise.learn(own, tried[-1])
+    best = tried[0]
+    for candidate in tried[1:]:
+        best = candidate if _is_better(candidate, best, wanted) else best
     return best
+
+
+def _step_after(tried: Sequence[CodedCandidate], own: float, aim: float) -> float:
+    """Return the step at which the error should be the one aimed at: squares of both are on a line.
+
+    own : error before rounding, for the first guess; two tries tell the line without it
+    """
+    last = tried[-1]
+    squares = (own**2, 0.0) if len(tried) == 1 else (tried[-2].distance ** 2, tried[-2].step ** 2)
+    rise = last.distance**2 - squares[0]
+    run = last.step**2 - squares[1]
+    if rise * run <= 0.0:
+        return last.step * aim / last.distance
+    return math.sqrt(max(last.step**2 + (aim**2 - last.distance**2) * run / rise, 0.0))
 
 
 @dataclass
 class _RoundingNoise:
-    """How much error a step adds to that of a fitted surface: the squares add up, about."""
+    """How much error a step adds to that of a fitted surface, in steps: the squares add up, about."""
 
     per_step: float = 0.12
 
-    def step_for(self, own: float, wanted: float) -> float:
-        """Return the step with which a surface of an error comes as near as is wanted, or as it can."""
-        aim = max(_HIGHEST_AIM * wanted, _HARDLY_MORE * own)
-        return math.sqrt(aim**2 - own**2) / self.per_step
-
     def learn(self, own: float, candidate: CodedCandidate) -> None:
         """Note what a step came to."""
-        added = math.sqrt(max(candidate.distance**2 - own**2, (0.05 * candidate.distance) ** 2))
-        self.per_step = added / candidate.step
+        added = candidate.distance**2 - own**2
+        self.per_step = math.sqrt(max(added, (0.05 * candidate.distance) ** 2)) / candidate.step

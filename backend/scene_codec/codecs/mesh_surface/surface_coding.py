@@ -35,6 +35,9 @@ from scene_codec.progress import Progress
 MEASURED_POINTS = 25_000
 """Points on each surface from which the error in the file comes."""
 
+_SEARCHED_POINTS = 8_000
+"""Those from which candidates are compared."""
+
 FINEST_STEP, COARSEST_STEP = 2.0**-18, 0.25
 """Steps with which every vertex of a frame can be written: coordinates are 2 apart, at most 2**20 steps."""
 
@@ -111,12 +114,14 @@ def levels_of(form: Form, faces: int, budget: int = MOST_DECODED_FACES) -> int:
 class CodedCandidate:
     """What coding a fitted surface with a step came to.
 
-    distance : mean distance of what is decoded from the mesh, both ways, in the frame
+    decoded : what a reader makes of it, in the frame
+    distance : the larger of the two mean distances between that and the mesh
     """
 
     fitted: FittedSurface
     step: float
     surface: CodedSurface
+    decoded: TriangleMesh
     distance: float
 
     @property
@@ -215,20 +220,31 @@ class SurfaceCoder:
         steps = SurfaceSteps(rounded.value, float(self._settings.in_plane), is_closed(fitted.control.faces))
         encoder = BitEncoder(shipped_prior(NEWEST_PRIOR))
         decoded = code_fitted(fitted, steps, self._settings.bit_price, encoder, self._progress)
-        distance = self._target(0).distance_of(decoded, MEASURED_POINTS)
         surface = CodedSurface(
             frame=self._frame,
             prior=NEWEST_PRIOR,
             closed=steps.closed,
             in_plane=self._settings.in_plane,
             step=rounded,
-            error=QuantisationStep.nearest(max(distance / self.diagonal, _SMALLEST_ERROR)),
+            error=QuantisationStep.nearest(_SMALLEST_ERROR),
             faces=fitted.faces,
             levels=fitted.levels,
             creased=fitted.features is not None,
             stream=encoder.finish(),
         )
-        return CodedCandidate(fitted, rounded.value, surface, distance)
+        return self._measured(CodedCandidate(fitted, rounded.value, surface, decoded, 0.0), _SEARCHED_POINTS)
+
+    def checked(self, candidate: CodedCandidate) -> CodedCandidate:
+        """Return a candidate with its error from more points than those of the search. Raises `Cancelled`."""
+        self._progress.check_cancelled()
+        return self._measured(candidate, MEASURED_POINTS)
+
+    def _measured(self, candidate: CodedCandidate, points: int) -> CodedCandidate:
+        """Return a candidate with its error."""
+        distance = self._target(0).distance_of(candidate.decoded, points)
+        error = QuantisationStep.nearest(max(distance / self.diagonal, _SMALLEST_ERROR))
+        surface = replace(candidate.surface, error=error)
+        return replace(candidate, surface=surface, distance=distance)
 
     def _tell(self, message: str) -> None:
         """Report what is tried next. How many tries there will be is not known; usually it is about 15."""
