@@ -38,6 +38,16 @@ class Shape:
     surface: SurfaceDistance
     normals: NDArray[np.float64]
 
+    @classmethod
+    def of(cls, mesh: TriangleMesh) -> Shape:
+        """Prepare a mesh."""
+        return cls(SurfaceDistance(mesh), face_normals(mesh))
+
+    def normals_at(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the normals (n, 3) where the shape is nearest to points (n, 3)."""
+        found: NDArray[np.float64] = self.normals[self.surface.closest(points).faces]
+        return found
+
 
 def detected_features(control: TriangleMesh, shape: Shape) -> SurfaceFeatures:
     """Return the features of an oriented manifold that lies on a shape.
@@ -72,7 +82,7 @@ def _normals_at(
     """Return the shape's normals nearest to places, on the side of the coarse mesh's own (n, 3)."""
     found = []
     for points in places:
-        normals = shape.normals[shape.surface.closest(points).faces]
+        normals = shape.normals_at(points)
         found.append(np.where((row_products(normals, own) < 0.0)[:, None], -normals, normals))
     return found
 

@@ -20,6 +20,14 @@ def face_normals(mesh: TriangleMesh) -> NDArray[np.float64]:
     return units
 
 
+def face_areas(mesh: TriangleMesh) -> NDArray[np.float64]:
+    """Return areas (f,)."""
+    corners = mesh.vertices[mesh.faces]
+    doubled = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    areas: NDArray[np.float64] = 0.5 * np.sqrt(row_products(doubled, doubled))
+    return areas
+
+
 def row_products(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the scalar products of the rows of two arrays (n, 3)."""
     product = first * second

@@ -6,6 +6,7 @@ themselves alone, and corners stay (H. Hoppe et al., "Piecewise smooth surface r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,21 +56,38 @@ def subdivided(
     """Return the surface over an oriented manifold: all of its faces themselves if there are no levels."""
     every = np.arange(vertices)
     weights = csr_matrix((np.ones(vertices), (every, every)), shape=(vertices, vertices))
+    for level, split in _split_levels(faces, vertices, levels, features):
+        weights, faces = level @ weights, split
+    return SubdividedSurface(weights, faces)
+
+
+def smoothed(control: TriangleMesh, levels: int, features: SurfaceFeatures | None = None) -> TriangleMesh:
+    """Return the surface over an oriented manifold, without keeping how it hangs on it."""
+    vertices, faces = control.vertices, control.faces
+    for level, split in _split_levels(faces, len(vertices), levels, features):
+        vertices, faces = level @ vertices, split
+    return TriangleMesh(np.asarray(vertices, np.float64), faces)
+
+
+def _split_levels(
+    faces: NDArray[np.int64], vertices: int, levels: int, features: SurfaceFeatures | None
+) -> Iterator[tuple[csr_matrix, NDArray[np.int64]]]:
+    """Yield for each level the weights of its vertices in those before, and its faces."""
     if levels == 0:
-        return SubdividedSurface(weights, faces)
+        return
     edges = MeshEdges.of(faces)
     known = SurfaceFeatures.none(edges, vertices) if features is None else features
     creases = known.creases | edges.borders
     meeting = np.bincount(edges.ends[creases].reshape(-1), minlength=vertices)
     corners = known.corners | (meeting > 2)
-    for _ in range(levels):
-        weights = _level(edges, creases, corners) @ weights
-        halves = _halves(edges, creases, len(corners))
-        faces = _split(faces, edges, len(corners))
-        corners = np.concatenate([corners, np.zeros(len(edges), bool)])
-        edges = MeshEdges.of(faces)
-        creases = edges.among(halves, len(corners))
-    return SubdividedSurface(weights, faces)
+    for level in range(levels):
+        count = len(corners)
+        faces, halves = _split(faces, edges, count), _halves(edges, creases, count)
+        yield _level(edges, creases, corners), faces
+        if level + 1 < levels:
+            corners = np.concatenate([corners, np.zeros(len(edges), bool)])
+            edges = MeshEdges.of(faces)
+            creases = edges.among(halves, len(corners))
 
 
 def _level(edges: MeshEdges, creases: NDArray[np.bool_], corners: NDArray[np.bool_]) -> csr_matrix:

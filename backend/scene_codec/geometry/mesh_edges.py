@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scene_codec.errors import UnsupportedSceneError
+
 _NOTHING = -1
+_MOST_FACES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +30,13 @@ class MeshEdges:
 
     @classmethod
     def of(cls, faces: NDArray[np.int64]) -> MeshEdges:
-        """Return the edges of faces (f, 3)."""
+        """Return the edges of faces (f, 3). Raises `UnsupportedSceneError` when one has more than two."""
         directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
         ends, number, uses = np.unique(
             np.sort(directed, axis=1), axis=0, return_inverse=True, return_counts=True
         )
+        if uses.max(initial=0) > _MOST_FACES:
+            raise UnsupportedSceneError("An edge of the mesh has more than two faces.")
         number = number.reshape(-1)
         order = np.argsort(number, kind="stable")
         second = np.zeros(len(order), np.int64)

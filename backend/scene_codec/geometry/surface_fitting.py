@@ -13,14 +13,17 @@ from dataclasses import dataclass
 import igl
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, eye, kron
+from scipy.sparse import csr_matrix, diags, eye, kron
 from scipy.sparse.linalg import splu
 
 from scene_codec.geometry.crease_detection import Shape, detected_features
-from scene_codec.geometry.face_normals import face_normals
 from scene_codec.geometry.loop_subdivision import SubdividedSurface, SurfaceFeatures
+from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.signed_distance import SurfaceDistance
+
+_BORDER_HOLD = 0.03
+"""What holds a vertex on a border, against the same."""
 
 _HOLD = 1e-3
 """What holds a vertex in place, against the mean weight of all."""
@@ -52,10 +55,11 @@ class FittingTarget:
     points : how many on each surface are paired
     """
 
-    def __init__(self, mesh: TriangleMesh, points: int, seed: int = 0) -> None:
+    def __init__(self, mesh: TriangleMesh, points: int, seed: int = 0, shape: Shape | None = None) -> None:
+        """Draw points; `shape` is that of the mesh where it is known."""
         self._mesh = mesh
-        self._surface = SurfaceDistance(mesh)
-        self._normals = face_normals(mesh)
+        self._shape = shape or Shape.of(mesh)
+        self._surface, self._normals = self._shape.surface, self._shape.normals
         self._count = points
         self._seed = seed
         self._points, picked, _ = _sample(mesh, points, np.random.default_rng([seed, 0]))
@@ -88,16 +92,17 @@ class FittingTarget:
 
     def features_of(self, control: TriangleMesh) -> SurfaceFeatures:
         """Return the creases and corners that a control mesh should have for a smooth surface over it."""
-        return detected_features(control, Shape(self._surface, self._normals))
+        return detected_features(control, self._shape)
 
     def fit(
         self, control: TriangleMesh, surface: SubdividedSurface, steps: int
     ) -> tuple[NDArray[np.float64], SurfaceError]:
         """Return the control vertices (c, 3) of the best of so many steps, and how their surface differs."""
-        vertices = control.vertices
+        vertices, held = control.vertices, _border_vertices(control)
         best: tuple[NDArray[np.float64], SurfaceError] | None = None
         for step in range(steps + 1):
-            error = self.error_of(surface.over(vertices)).of_control(surface.weights)
+            free = self.error_of(surface.over(vertices)).of_control(surface.weights)
+            error = _held(free, held, control.vertices - vertices)
             if best is None or error.distance < best[1].distance:
                 best = vertices, error
             if step < steps:
@@ -127,6 +132,27 @@ class _Pairs:
         values = (self.weights[:, :, None] * self.normals[:, None, :]).reshape(-1)
         matrix = csr_matrix((values, (rows, columns)), shape=(pairs, vertices.size))
         return (matrix.T @ matrix).tocsr() / pairs, matrix.T @ missing / pairs
+
+
+def _border_vertices(mesh: TriangleMesh) -> NDArray[np.bool_]:
+    """Return which vertices lie on a border."""
+    edges = MeshEdges.of(mesh.faces)
+    border = np.zeros(len(mesh.vertices), bool)
+    border[edges.ends[edges.borders]] = True
+    return border
+
+
+def _held(error: SurfaceError, held: NDArray[np.bool_], way_back: NDArray[np.float64]) -> SurfaceError:
+    """Return an error that grows when vertices on borders leave their places.
+
+    Distances between surfaces hardly feel a border, which may well run zigzag.
+
+    way_back : (v, 3), from where vertices are to their places
+    """
+    hold = np.repeat(_BORDER_HOLD * float(error.curvature.diagonal().mean()) * held, 3)
+    return SurfaceError(
+        error.distance, (error.curvature + diags(hold)).tocsr(), error.pull + hold * way_back.reshape(-1)
+    )
 
 
 def _step(error: SurfaceError, vertices: int) -> NDArray[np.float64]:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import fast_simplification
 import igl
 import numpy as np
 
+from scene_codec.geometry.crease_detection import Shape
 from scene_codec.geometry.manifold_surface import manifold, welded
 from scene_codec.geometry.scene_object import TriangleMesh
+from scene_codec.geometry.surface_fitting import FittingTarget
+from scene_codec.geometry.unfolding import Unfolder
 
 _SAME_PLACE = 1e-6
 """Vertices so near each other, in the frame, are one: files in single precision would have cracks else."""
 
 _NEAR, _MIDDLE, _FAR = 8, 20, 50
 """A surface on the way is good for any count of faces that it has so many times of."""
+
+_HARDLY_FOLDED = 0.005
+_NOT_MUCH, _ALL_BUT_EXACT = 1.25, 1e-5
+_COMPARED_POINTS = 4_000
 
 _ENOUGH = 1.15
 """A simplifier that stops at more than so many times the faces asked for has failed."""
@@ -31,16 +40,42 @@ class SurfaceSimplifier:
         self.source = manifold(welded(mesh, _SAME_PLACE))
         self._halfway: list[TriangleMesh] = []
 
+    @cached_property
+    def shape(self) -> Shape:
+        """The surface, to measure others against."""
+        return Shape.of(self.source)
+
     def to_faces(self, count: int) -> TriangleMesh:
         """Return an oriented manifold of about `count` faces, of all of them when there are not more."""
         if count >= len(self.source.faces):
             return self.source
         collapsed = self._collapsed(count)
-        if len(collapsed.faces) > _ENOUGH * count or len(collapsed.faces) == 0:
-            other = self._decimated(count)
-            if len(other.faces) and (len(other.faces) < len(collapsed.faces) or not len(collapsed.faces)):
-                return other
-        return collapsed if len(collapsed.faces) else self.source
+        if len(collapsed.faces) == 0:
+            decimated = self._decimated(count)
+            return decimated if len(decimated.faces) else self.source
+        unfolder = Unfolder(self.shape)
+        collapsed = unfolder.unfolded(collapsed)
+        too_many = len(collapsed.faces) > _ENOUGH * count
+        folded = unfolder.backward_share(collapsed)
+        if not too_many and folded <= _HARDLY_FOLDED:
+            return collapsed
+        decimated = self._decimated(count)
+        if len(decimated.faces) == 0:
+            return collapsed
+        if too_many:
+            return min(decimated, collapsed, key=lambda mesh: len(mesh.faces))
+        return decimated if self._is_better(decimated, collapsed, count) else collapsed
+
+    def _is_better(self, decimated: TriangleMesh, collapsed: TriangleMesh, count: int) -> bool:
+        """Return whether what is less folded is not much further off either, with as few faces."""
+        if len(decimated.faces) > _ENOUGH * count:
+            return False
+        unfolder = Unfolder(self.shape)
+        if unfolder.backward_share(decimated) >= unfolder.backward_share(collapsed):
+            return False
+        target = FittingTarget(self.source, _COMPARED_POINTS, shape=self.shape)
+        near, far = (target.distance_of(mesh, _COMPARED_POINTS) for mesh in (decimated, collapsed))
+        return near <= _NOT_MUCH * far + _ALL_BUT_EXACT
 
     def _collapsed(self, count: int) -> TriangleMesh:
         """Return what libigl makes of the surface, or of one on the way to so few faces.

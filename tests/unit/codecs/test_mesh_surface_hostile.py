@@ -49,6 +49,8 @@ def section(**replaced):
 
 HEADER_BYTES = len(section())
 
+EVIL_WALKS = ("0a38831841aaf60344fa0202138071806f020000000c",)
+
 
 def decode(payload):
     return SurfaceDecoder().decode({SURFACE: payload}, Progress())
@@ -184,6 +186,18 @@ def test_few_bytes_do_not_become_a_million_faces(stream, shape):
         assert tracemalloc.get_traced_memory()[1] < LITTLE
     finally:
         tracemalloc.stop()
+
+
+def test_a_walk_with_a_corner_twice_in_a_face_is_refused_before_it_is_made_smooth():
+    """Found at random: its directed edges are all different, and one edge has three faces."""
+    for hexadecimal in EVIL_WALKS:
+        assert decoded(bytes.fromhex(hexadecimal)) is None
+
+
+def test_a_file_of_few_bytes_does_not_become_millions_of_triangles():
+    payload = section(shape=3 | 3 << 4, faces=varint(65536), stream=b"\x55" * 700)
+    with pytest.raises(CorruptFileError, match="triangles in 700 bytes"):
+        decode(payload)
 
 
 def test_a_surface_that_leads_out_of_its_frame_is_refused():

@@ -5,6 +5,7 @@ import pytest
 from shapes import box, cut, joined, sheet, sphere, turned
 
 from scene_codec.geometry.loop_subdivision import subdivided
+from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.surface_fitting import FittingTarget
 from scene_codec.geometry.surface_simplification import SurfaceSimplifier
@@ -123,7 +124,21 @@ def test_another_seed_takes_other_points():
 
 def test_faces_without_area_do_no_harm(ball):
     mesh = simplified(sphere(rows=20), 40)
-    faces = np.concatenate([mesh.faces, mesh.faces[:3, [0, 0, 1]]])
-    fitted, error = fit(ball, TriangleMesh(mesh.vertices, faces), 2)
+    vertices = mesh.vertices.copy()
+    vertices[mesh.faces[0, 1]] = vertices[mesh.faces[0, 0]]
+    fitted, error = fit(ball, TriangleMesh(vertices, mesh.faces), 2)
     assert np.isfinite(error.distance)
     assert np.isfinite(fitted.vertices).all()
+
+
+def test_a_border_stays_where_it_is():
+    """The distance between surfaces hardly feels a border that runs zigzag or draws back."""
+    mesh = sheet()
+    target = FittingTarget(mesh, POINTS)
+    coarse = simplified(mesh, 8)
+    smooth = subdivided(coarse.faces, len(coarse.vertices), 2)
+    vertices, _ = target.fit(coarse, smooth, 6)
+    edges = MeshEdges.of(coarse.faces)
+    border = np.unique(edges.ends[edges.borders])
+    size = np.ptp(mesh.vertices, axis=0).max()
+    assert np.linalg.norm(vertices - coarse.vertices, axis=1)[border].max() < 0.25 * size

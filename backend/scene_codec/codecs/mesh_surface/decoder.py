@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from scene_codec.codecs.mesh_surface.feature_coding import code_features
 from scene_codec.codecs.mesh_surface.prior import shipped_prior, surface_models
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceWalk
 from scene_codec.codecs.mesh_surface.syntax import CodedSurface, read_surface
 from scene_codec.entropy.adaptive_bits import BitDecoder
 from scene_codec.errors import CorruptFileError
-from scene_codec.geometry.loop_subdivision import subdivided
+from scene_codec.geometry.loop_subdivision import smoothed
 from scene_codec.geometry.manifold_surface import is_oriented
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.progress import Progress
@@ -38,12 +41,19 @@ def surface_mesh(surface: CodedSurface, progress: Progress) -> TriangleMesh:
 
     control = TriangleMesh(*walk.run(surface.faces, check))
     features = None
-    if surface.levels and not is_oriented(control.faces):
-        raise CorruptFileError("A surface is no manifold, so that it cannot be made smooth.")
+    if surface.levels:
+        _check_manifold(control.faces)
     if surface.creased:
         features = code_features(decoder, surface_models(), control)
     decoder.finish()
     if not surface.levels:
         return control
-    smooth = subdivided(control.faces, len(control.vertices), surface.levels, features)
-    return smooth.over(control.vertices)
+    return smoothed(control, surface.levels, features)
+
+
+def _check_manifold(faces: NDArray[np.int64]) -> None:
+    """Raise `CorruptFileError` where no encoder of a surface with levels would have led."""
+    corners = np.sort(faces, axis=1)
+    twice = (np.diff(corners, axis=1) == 0).any() or len(np.unique(corners, axis=0)) < len(faces)
+    if twice or not is_oriented(faces):
+        raise CorruptFileError("A surface is no manifold, so that it cannot be made smooth.")

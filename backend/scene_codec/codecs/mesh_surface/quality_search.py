@@ -32,6 +32,9 @@ _NOTHING = 0.05
 _LOST = 1.6
 """A form with more than so many times the least error is not followed further."""
 
+_SLOWEST = 0.6
+"""With which power of the faces errors fall at least, of a form that has not come to its end."""
+
 _WORTH_TRYING = 1.15
 _HOPELESS = 1.05
 
@@ -114,7 +117,8 @@ def _is_better(candidate: CodedCandidate, best: CodedCandidate, wanted: float) -
 def _starts(coder: SurfaceCoder, wanted: float) -> list[tuple[Form, int]]:
     """Return the forms worth trying with a number of faces near the best, the most promising first.
 
-    Surfaces are only sketched: how many faces are needed follows, as errors fall about as faces grow.
+    Surfaces are only sketched: how many faces are needed follows, as errors fall about as faces grow. Where
+    they do not, a form has come to its end, as smooth surfaces do on facets, and all others are asked again.
     """
     forms = list(coder.forms)
     most = max(map(coder.most_faces_of, forms))
@@ -123,6 +127,9 @@ def _starts(coder: SurfaceCoder, wanted: float) -> list[tuple[Form, int]]:
     shares: dict[Form, float] = {}
     for _ in range(_BRACKETS):
         shares = _shares(coder, faces, forms, wanted)
+        if bracket.stands_still(faces, min(shares.values())):
+            shares = _shares(coder, faces, coder.forms, wanted)
+            forms = list(coder.forms)
         forms = [form for form in forms if shares[form] <= _LOST * min(shares.values())]
         following = bracket.following(faces, min(shares.values()))
         if following is None:
@@ -175,6 +182,14 @@ class _Bracket:
         if not self.too_few < following < self.enough:
             following = round(math.sqrt(self.too_few * self.enough))
         return following if self.too_few < following < self.enough else None
+
+    def stands_still(self, faces: int, share: float) -> bool:
+        """Return whether more faces than before have hardly made the error less."""
+        fewer = [tried for tried in self.shares if tried < faces]
+        if not fewer:
+            return False
+        usual = math.pow(max(fewer) / faces, _SLOWEST)
+        return share > usual * self.shares[max(fewer)]
 
     def _between(self) -> int:
         """Return where a power law through both ends has the share that is aimed at, not too near an end."""

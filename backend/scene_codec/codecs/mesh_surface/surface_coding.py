@@ -141,7 +141,6 @@ class SurfaceCoder:
     ) -> None:
         """Prepare a mesh in frame coordinates."""
         self._simplifier = SurfaceSimplifier(mesh)
-        self._mesh = mesh
         self.diagonal = float(np.linalg.norm(np.ptp(mesh.vertices, axis=0)))
         self._frame = frame
         self._settings = settings
@@ -258,7 +257,7 @@ class SurfaceCoder:
         while count < min(points, high):
             count *= 2
         if count not in self._targets:
-            self._targets[count] = FittingTarget(self._mesh, count)
+            self._targets[count] = FittingTarget(self._simplifier.source, count, shape=self._simplifier.shape)
         return self._targets[count]
 
 

@@ -34,6 +34,8 @@ FACES_FOR_NOTHING = 1024
 MOST_DECODED_FACES = 1 << 22
 """Control faces times four for each level."""
 
+DECODED_FOR_NOTHING, MOST_DECODED_PER_BYTE = 1 << 16, 512
+
 _CLOSED = 1
 _MOST_IN_PLANE = 8
 _IN_PLANE_AT, _LEVELS_AT, _CREASED_AT = 1, 4, 6
@@ -97,6 +99,8 @@ def read_surface(sections: Mapping[int, bytes]) -> CodedSurface:
     if not math.isfinite(error.value):
         raise CorruptFileError("The error of a surface is not a number.")
     stream = reader.rest()
+    if faces << 2 * levels > DECODED_FOR_NOTHING + MOST_DECODED_PER_BYTE * len(stream):
+        raise CorruptFileError(f"A surface announces {faces << 2 * levels} triangles in {len(stream)} bytes.")
     if faces > FACES_FOR_NOTHING + MOST_FACES_PER_BYTE * len(stream):
         raise CorruptFileError(f"A surface announces {faces} faces in {len(stream)} bytes.")
     closed, in_plane = bool(shape & _CLOSED), (shape >> _IN_PLANE_AT) % _MOST_IN_PLANE + 1
