@@ -20,7 +20,7 @@ import numpy as np
 from scene_codec.codecs.contract import ObjectEstimate
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR, shipped_prior
-from scene_codec.codecs.mesh_surface.quality_search import FEWEST_FACES
+from scene_codec.codecs.mesh_surface.quality_search import FEWEST_FACES, LOST
 from scene_codec.codecs.mesh_surface.surface_coding import (
     COARSEST_STEP,
     FINEST_STEP,
@@ -62,9 +62,6 @@ _CELLS = 2.0**20
 
 _FIRST_FACES = 400
 _TRIES = 4
-
-_LOST = 1.6
-"""A form with more than so many times the least distance at first is not followed further."""
 
 _NEAR = 1.3
 """Faces within such a factor of those that were tried need no further try."""
@@ -160,7 +157,7 @@ def estimate_surface(
     forms = [_Trials(measured, form) for form in forms_within(settings.faces or MOST_DECODED_FACES)]
     first = [trials.distance(min(_FIRST_FACES, trials.most_faces)) for trials in forms]
     promising = [
-        trials for trials, distance in zip(forms, first, strict=True) if distance <= _LOST * min(first)
+        trials for trials, distance in zip(forms, first, strict=True) if distance <= LOST * min(first)
     ]
     if settings.target_size is not None:
         told = [_of_size(trials, settings.target_size) for trials in promising]

@@ -68,7 +68,7 @@ def _code_creases(
 
 
 def _meeting(known: _Known, a: int, b: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return creases and unknown edges at both ends of an edge, the end with more creases last."""
+    """Return creases and unknown edges at both ends of an edge, the end with fewer of them first."""
     most = MEETING_CREASES - 1
     ends = [(min(known.creases[end], most), min(known.unknown[end], most)) for end in (a, b)]
     first, second = sorted(ends)

@@ -29,7 +29,7 @@ _AIMED_SHARE = 0.9
 _NOTHING = 0.05
 """Shares below are alike: they are next to nothing, of surfaces that are all but exact."""
 
-_LOST = 1.6
+LOST = 1.6
 """A form with more than so many times the least error is not followed further."""
 
 _SLOWEST = 0.6
@@ -130,7 +130,7 @@ def _starts(coder: SurfaceCoder, wanted: float) -> list[tuple[Form, int]]:
         if bracket.stands_still(faces, min(shares.values())):
             shares = _shares(coder, faces, coder.forms, wanted)
             forms = list(coder.forms)
-        forms = [form for form in forms if shares[form] <= _LOST * min(shares.values())]
+        forms = [form for form in forms if shares[form] <= LOST * min(shares.values())]
         following = bracket.following(faces, min(shares.values()))
         if following is None:
             break
