@@ -39,7 +39,7 @@ def estimate(
 ) -> EstimateReport:
     """Return about how many bytes and triangles `encode` would come to, and with which error; writes nothing.
 
-    Takes what `encode` takes, of a codec whose `CodecInfo.estimates` is set, and about a second an object.
+    Takes what `encode` takes, of a codec whose `CodecInfo.estimates` is set, and some seconds an object.
 
     Objects that cannot be coded are listed in the report. Raises `UnsupportedSceneError` when there are no
     others, `InvalidRequestError` for wrong arguments, `Cancelled`.

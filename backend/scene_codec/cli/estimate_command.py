@@ -34,7 +34,7 @@ ROWS_SHOWN = 60
 
 HELP = """Tell about how many bytes and triangles meshes will come to, before they are encoded.
 
-Takes what `encode` takes and about a second a mesh, where encoding takes from seconds to minutes; writes
+Takes what `encode` takes and some seconds a mesh, where encoding takes from seconds to minutes; writes
 nothing. Bytes are mostly right within a fifth, of parts with many small features within a factor of two. The
 settings below are those of {codec} with the preset {preset}: errors are percent of the diagonal of a mesh's
 bounding box.

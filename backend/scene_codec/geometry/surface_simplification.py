@@ -64,15 +64,12 @@ class SurfaceSimplifier:
             return collapsed
         if too_many:
             return min(decimated, collapsed, key=lambda mesh: len(mesh.faces))
-        return decimated if self._is_better(decimated, collapsed, count) else collapsed
+        few_enough = len(decimated.faces) <= _ENOUGH * count
+        better = few_enough and unfolder.backward_share(decimated) < folded
+        return decimated if better and self._is_near(decimated, collapsed) else collapsed
 
-    def _is_better(self, decimated: TriangleMesh, collapsed: TriangleMesh, count: int) -> bool:
-        """Return whether what is less folded is not much further off either, with as few faces."""
-        if len(decimated.faces) > _ENOUGH * count:
-            return False
-        unfolder = Unfolder(self.shape)
-        if unfolder.backward_share(decimated) >= unfolder.backward_share(collapsed):
-            return False
+    def _is_near(self, decimated: TriangleMesh, collapsed: TriangleMesh) -> bool:
+        """Return whether what is less folded is not much further off either."""
         target = FittingTarget(self.source, _COMPARED_POINTS, shape=self.shape)
         near, far = (target.distance_of(mesh, _COMPARED_POINTS) for mesh in (decimated, collapsed))
         return near <= _NOT_MUCH * far + _ALL_BUT_EXACT

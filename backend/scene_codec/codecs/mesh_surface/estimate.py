@@ -1,4 +1,4 @@
-"""What a mesh will cost, told in about a second before it is coded.
+"""What a mesh will cost, told in seconds before it is coded.
 
 A simplified surface is fitted in two steps at two or three numbers of faces; in between, and beyond, the
 distance follows a power of the faces. One small surface is coded, for the bits that a face of this mesh

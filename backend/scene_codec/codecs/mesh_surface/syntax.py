@@ -47,7 +47,7 @@ class CodedSurface:
 
     prior : number of the statistics that the walk begins with
     step : rounding step across the surface, in the frame
-    error : mean distance from the mesh, both ways, in diagonals of its bounding box, as the encoder measured
+    error : the larger of both mean distances (version 1: their mean), in diagonals of the mesh's bounding box
     faces : control faces
     levels : of subdivision between them and the surface
     creased : whether creases and corners follow the walk
