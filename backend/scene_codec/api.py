@@ -26,6 +26,7 @@ from scene_codec.bitstream import (
     SectionEntry,
     account_bytes,
     append_objects,
+    begins_scene_file,
     open_scene_file,
     write_scene_file,
 )
@@ -320,7 +321,7 @@ def _may_be_replaced(path: Path) -> bool:
         return False
     with path.open("rb") as stream:
         start = stream.read(len(MAGIC))
-    return start in (b"", MAGIC)
+    return not start or begins_scene_file(start)
 
 
 def _details(scene: SceneFile, codec: Codec | None, entry: ObjectEntry) -> Details:

@@ -40,6 +40,28 @@ CONTAINERS = {
             ObjectRecord("/ e\u0301 \\ \x00 " + "long " * 30, (Section(7, b"last"),), _SINGLE),
         ),
     ),
+    "container-v2-plain.nscene": SceneContent(
+        "mesh-surface", 2, (), (ObjectRecord("Cube", (Section(0, b"payload"),)),)
+    ),
+    "container-v2-full.nscene": SceneContent(
+        "not-numbered",
+        65535,
+        (Section(0, bytes(range(64))), Section(65535, b"shared, optional", required=False)),
+        (
+            ObjectRecord(
+                "猴子 🐒 " + "long " * 30,
+                (Section(1, b""), Section(300, b"unknown", required=False), Section(2, b"\x00" * 70)),
+                _DOUBLE,
+                b'{"collection":"Scene"}',
+            ),
+        ),
+    ),
+    "container-v2-shared.nscene": SceneContent(
+        "volume-vae",
+        1,
+        (Section(4, b"shared"),),
+        (ObjectRecord("Rauch", (Section(1, b"first"), Section(7, b"")), None),),
+    ),
 }
 
 

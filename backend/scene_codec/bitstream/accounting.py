@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from scene_codec.bitstream.header import encoded_object_bytes
-from scene_codec.bitstream.preamble import PREAMBLE_BYTES
 from scene_codec.bitstream.reader import SceneFile
 
 
@@ -29,7 +27,7 @@ class ByteAccount:
 
 def account_bytes(file: SceneFile) -> ByteAccount:
     """Return where the bytes of `file` go."""
-    records = [encoded_object_bytes(entry) for entry in file.header.objects]
+    records = file.raw_record_bytes
     # Cumulative rounding: every share is off by less than a byte, and together they are exact.
     raw_ends = accumulate(records, initial=file.raw_header_bytes - sum(records))
     ends = [end * file.stored_header_bytes // file.raw_header_bytes for end in raw_ends]
@@ -37,7 +35,7 @@ def account_bytes(file: SceneFile) -> ByteAccount:
     own_bytes = (sum(section.length for section in entry.sections) for entry in file.objects)
     return ByteAccount(
         file_bytes=file.file_bytes,
-        header_bytes=PREAMBLE_BYTES + ends[0],
+        header_bytes=file.payload_start - file.stored_header_bytes + ends[0],
         shared_bytes=sum(section.length for section in file.shared),
         record_bytes=record_bytes,
         object_bytes=tuple(record + own for record, own in zip(record_bytes, own_bytes, strict=True)),

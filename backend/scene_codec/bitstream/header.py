@@ -97,6 +97,11 @@ def decode_header(raw: bytes) -> Header:
         header = _DECODER.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptFileError(f"The header is malformed: {error}.") from error
+    return checked_header(header)
+
+
+def checked_header(header: Header) -> Header:
+    """Return `header`. Raises `CorruptFileError` that says which rule it breaks, and where."""
     fault = first_fault(header)
     if fault is not None:
         raise CorruptFileError(f"The header breaks a rule: {fault}.")

@@ -1,7 +1,7 @@
-"""The first 32 bytes of a file: magic, versions, lengths and the checksum of the header.
+"""The first 32 bytes of a file of the long form: magic, versions, lengths and the checksum of the header.
 
 The preamble's layout and the rule for its checksum are the same in every container version, so that a reader
-can always tell a newer file from a damaged one.
+can always tell a newer file from a damaged one. Files of one small object begin otherwise: `short_form`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass, replace
 
+from scene_codec.bitstream.deflation import deflated, inflated
 from scene_codec.bitstream.limits import MAX_HEADER_BYTES
 from scene_codec.errors import CorruptFileError, UnsupportedVersionError
 
@@ -19,7 +20,6 @@ PREAMBLE_BYTES = 32
 
 _LAYOUT = struct.Struct("<8sHHIIIQ")
 _FLAG_DEFLATED = 1
-_RAW_DEFLATE = -zlib.MAX_WBITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,9 @@ def pack_header(raw_header: bytes, payload_bytes: int) -> bytes:
 
     The header is stored deflated when that is smaller.
     """
-    deflater = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE)
-    deflated = deflater.compress(raw_header) + deflater.flush()
-    is_smaller = len(deflated) < len(raw_header)
-    stored = deflated if is_smaller else raw_header
+    smaller = deflated(raw_header)
+    is_smaller = len(smaller) < len(raw_header)
+    stored = smaller if is_smaller else raw_header
     preamble = Preamble(
         version=CONTAINER_VERSION,
         flags=_FLAG_DEFLATED if is_smaller else 0,
@@ -126,19 +125,11 @@ def unpack_header(preamble: Preamble, stored: bytes) -> bytes:
         if preamble.raw_header_bytes != preamble.stored_header_bytes:
             raise CorruptFileError("The header is not deflated, yet its two lengths in the preamble differ.")
         return stored
-    return _inflate(stored, preamble.raw_header_bytes)
-
-
-def _inflate(stored: bytes, raw_bytes: int) -> bytes:
-    """Inflate exactly `stored` to exactly `raw_bytes`, never allocating more than one byte beyond."""
-    inflater = zlib.decompressobj(_RAW_DEFLATE)
-    try:
-        raw = inflater.decompress(stored, raw_bytes + 1)
-    except zlib.error as error:
-        raise CorruptFileError(f"The header cannot be inflated: {error}.") from error
-    if not inflater.eof or inflater.unused_data or len(raw) != raw_bytes:
+    raw = inflated(stored, preamble.raw_header_bytes)
+    if len(raw) != preamble.raw_header_bytes:
         raise CorruptFileError(
-            f"The deflated header does not end where the preamble says, after {raw_bytes} bytes inflated."
+            f"The deflated header does not end where the preamble says: {len(raw)} of "
+            f"{preamble.raw_header_bytes} bytes inflated."
         )
     return raw
 

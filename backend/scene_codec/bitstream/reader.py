@@ -20,10 +20,12 @@ from scene_codec.bitstream.header import (
     VALUES_PER_SECTION,
     Header,
     decode_header,
+    encoded_object_bytes,
     table_bytes,
     unpack_transform,
 )
-from scene_codec.bitstream.preamble import PREAMBLE_BYTES, parse_preamble, unpack_header
+from scene_codec.bitstream.preamble import MAGIC, PREAMBLE_BYTES, parse_preamble, unpack_header
+from scene_codec.bitstream.short_form import MAX_SHORT_FILE_BYTES, SHORT_MAGIC, SHORT_VERSION, parse_short
 from scene_codec.errors import CorruptFileError, InvalidRequestError, UnsupportedVersionError
 
 _CHUNK_BYTES = 1 << 20
@@ -64,19 +66,42 @@ class SceneFile:
     def __init__(self, stream: BinaryIO, file_bytes: int, label: str) -> None:
         self._stream = stream
         self._label = label
-        preamble = parse_preamble(stream.read(PREAMBLE_BYTES), file_bytes)
-        raw_header = unpack_header(preamble, stream.read(preamble.stored_header_bytes))
-        self.header: Header = decode_header(raw_header)
-        self.container_version: int = preamble.version
         self.file_bytes: int = file_bytes
-        self.stored_header_bytes: int = preamble.stored_header_bytes
-        self.raw_header_bytes: int = preamble.raw_header_bytes
-        self._payload_start = PREAMBLE_BYTES + preamble.stored_header_bytes
-        if self._payload_start + self.header.payload_bytes != file_bytes:
+        start = stream.read(PREAMBLE_BYTES)
+        if start.startswith(SHORT_MAGIC):
+            self._read_short_form(start)
+        else:
+            self._read_long_form(start)
+        if self.payload_start + self.header.payload_bytes != file_bytes:
             raise CorruptFileError(
                 f"The header lists {self.header.payload_bytes} bytes of sections, the file holds "
-                f"{file_bytes - self._payload_start}."
+                f"{file_bytes - self.payload_start}."
             )
+
+    def _read_long_form(self, start: bytes) -> None:
+        preamble = parse_preamble(start, self.file_bytes)
+        raw_header = unpack_header(preamble, self._stream.read(preamble.stored_header_bytes))
+        self.header: Header = decode_header(raw_header)
+        self.container_version: int = preamble.version
+        self.payload_start: int = PREAMBLE_BYTES + preamble.stored_header_bytes
+        self.stored_header_bytes: int = preamble.stored_header_bytes
+        self.raw_header_bytes: int = preamble.raw_header_bytes
+
+    def _read_short_form(self, start: bytes) -> None:
+        short = parse_short(start + self._stream.read(MAX_SHORT_FILE_BYTES + 1 - len(start)))
+        self.header = short.header
+        self.container_version = SHORT_VERSION
+        self.payload_start = short.payload_start
+        self.stored_header_bytes = short.stored_header_bytes
+        self.raw_header_bytes = short.raw_header_bytes
+        self._short_record_bytes = short.record_bytes
+
+    @property
+    def raw_record_bytes(self) -> tuple[int, ...]:
+        """Bytes of each object in the header before it is deflated."""
+        if self.container_version == SHORT_VERSION:
+            return (self._short_record_bytes,)
+        return tuple(map(encoded_object_bytes, self.header.objects))
 
     def __enter__(self) -> Self:
         return self
@@ -108,7 +133,7 @@ class SceneFile:
     @cached_property
     def shared(self) -> tuple[SectionEntry, ...]:
         """The sections that belong to all objects."""
-        return _section_entries(self.header.shared, self._payload_start)
+        return _section_entries(self.header.shared, self.payload_start)
 
     @cached_property
     def objects(self) -> tuple[ObjectEntry, ...]:
@@ -167,11 +192,11 @@ class SceneFile:
 
     def raw_sections(self) -> Iterator[bytes]:
         """Yield everything behind the header, as it is, in chunks."""
-        return self._chunks(self._payload_start, self.file_bytes - self._payload_start)
+        return self._chunks(self.payload_start, self.file_bytes - self.payload_start)
 
     @cached_property
     def _object_offsets(self) -> list[int]:
-        start = self._payload_start + table_bytes(self.header.shared)
+        start = self.payload_start + table_bytes(self.header.shared)
         return list(accumulate((table_bytes(entry.table) for entry in self.header.objects), initial=start))
 
     @cached_property
@@ -225,6 +250,11 @@ class SceneFile:
                 raise CorruptFileError(f"{self._label} was cut off while it was being read.")
             length -= len(chunk)
             yield chunk
+
+
+def begins_scene_file(start: bytes) -> bool:
+    """Tell whether the first bytes (8 are enough) are those of a `.nscene` file of either form."""
+    return start.startswith((MAGIC, SHORT_MAGIC))
 
 
 def open_scene_file(source: str | Path | bytes) -> SceneFile:

@@ -18,6 +18,7 @@ from scene_codec.bitstream.limits import MAX_HEADER_BYTES
 from scene_codec.bitstream.preamble import pack_header
 from scene_codec.bitstream.reader import SceneFile, open_scene_file
 from scene_codec.bitstream.records import ObjectRecord, SceneContent, Section
+from scene_codec.bitstream.short_form import pack_short, short_prefix_bytes
 from scene_codec.errors import InvalidRequestError, UnsupportedSceneError
 
 
@@ -32,7 +33,10 @@ def serialise(content: SceneContent) -> bytes:
 def file_size(content: SceneContent) -> int:
     """Return the bytes of the file that `write_scene_file` would write."""
     header = _header_of(content)
-    return len(pack_header(encode_header(header), header.payload_bytes)) + header.payload_bytes
+    prefix = short_prefix_bytes(header)
+    if prefix is None:
+        prefix = len(pack_header(encode_header(header), header.payload_bytes))
+    return prefix + header.payload_bytes
 
 
 def write_scene_file(path: str | Path, content: SceneContent) -> None:
@@ -74,14 +78,13 @@ def append_objects(
             objects=old.header.objects + tuple(_header_object(record) for record in records),
             shared=old.header.shared,
         )
-        write_atomically(
-            Path(path if output is None else output), _appended_chunks(old, header, _payloads((), records))
-        )
+        payloads = _old_and_new(old, _payloads((), records))
+        write_atomically(Path(path if output is None else output), _file_chunks(header, payloads))
 
 
-def _appended_chunks(old: SceneFile, header: Header, payloads: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the new header, the old sections and the new ones, and close the old file in between."""
-    yield from _file_chunks(header, old.raw_sections())
+def _old_and_new(old: SceneFile, payloads: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the old sections and the new ones, and close the old file in between."""
+    yield from old.raw_sections()
     old.close()  # an open file cannot be replaced on Windows
     yield from payloads
 
@@ -90,6 +93,9 @@ def _file_chunks(header: Header, payloads: Iterator[bytes]) -> Iterator[bytes]:
     fault = first_fault(header)
     if fault is not None:
         raise UnsupportedSceneError(f"This cannot be written to a .nscene file: {fault}.")
+    if short_prefix_bytes(header) is not None:
+        yield pack_short(header, b"".join(payloads))
+        return
     raw_header = encode_header(header)
     if len(raw_header) > MAX_HEADER_BYTES:
         raise UnsupportedSceneError(

@@ -12,7 +12,7 @@ import msgspec
 import tyro
 
 from scene_codec import api
-from scene_codec.bitstream import MAGIC, open_scene_file
+from scene_codec.bitstream import begins_scene_file, open_scene_file
 from scene_codec.cli.arguments import AddArguments, EncodeArguments, parse
 from scene_codec.cli.codec_settings import given_settings
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
@@ -170,7 +170,7 @@ def _codec_of_file(words: list[str]) -> Codec | None:
         if word.startswith("-") or not Path(word).is_file():
             continue
         with Path(word).open("rb") as stream:
-            if stream.read(len(MAGIC)) != MAGIC:
+            if not begins_scene_file(stream.read(8)):
                 continue
         with open_scene_file(word) as scene:
             return all_codecs().get(scene.codec)

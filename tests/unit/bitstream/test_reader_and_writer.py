@@ -163,16 +163,15 @@ def test_a_file_changed_by_a_text_mode_transfer_is_recognised():
 
 def test_append_leaves_the_bytes_of_old_sections_untouched_even_damaged_ones(tmp_path):
     path, output = tmp_path / "set.nscene", tmp_path / "more.nscene"
-    write_scene_file(
-        path, content_of(ObjectRecord("a", (Section(1, b"12345678"),)), shared=(Section(0, b"dec"),))
-    )
+    old = (ObjectRecord("a", (Section(1, b"12345678"),)), ObjectRecord("again", instance_of=0))
+    write_scene_file(path, content_of(*old, shared=(Section(0, b"dec"),)))
     damaged = bytearray(path.read_bytes())
     damaged[-1] ^= 1
     path.write_bytes(damaged)
     append_objects(path, [ObjectRecord("b", (Section(1, b"new"),)), ObjectRecord("c", instance_of=0)], output)
     assert path.read_bytes() == bytes(damaged)
     with open_scene_file(output) as file:
-        assert file.names == ("a", "b", "c")
+        assert file.names == ("a", "again", "b", "c")
         assert b"".join(file.raw_sections()) == bytes(damaged[-11:]) + b"new"
         with pytest.raises(CorruptFileError):
             file.read_object("c", 1)
