@@ -38,6 +38,8 @@ _ENDS_BITS = 32
 _MOST_IMPLIED = 16
 _TOP_BYTE = 0xFF000000
 _ALL_ONES = (1 << _ENDS_BITS) - 1
+_SPELT_OUT = 4
+"""Inputs of most mixers."""
 
 _SQUASH_KNOTS = (
     1, 2, 3, 6, 10, 16, 27, 45, 73, 120, 194, 310, 488, 747, 1101, 1546, 2047, 2549, 2994, 3348, 3607, 3785,
@@ -56,6 +58,7 @@ def _squash_table() -> tuple[int, ...]:
 
 
 _SQUASH = _squash_table()
+_CHANCES = tuple(min(max(probability, 1), _ONE - 1) for probability in _SQUASH)
 
 
 def _stretch_table() -> tuple[int, ...]:
@@ -103,26 +106,52 @@ class BitStatistics:
 
     def predict(self, slots: Sequence[int], mixer: int) -> tuple[int, list[int]]:
         """Return the probability of 1 in parts of 4096, 1 to 4095, and what each slot says of it."""
-        probabilities = self._probabilities
-        inputs = [_STRETCH[probabilities[slot] >> 4] for slot in slots]
-        mixed = 0
-        for weight, value in zip(self._weights[mixer], inputs, strict=False):
-            mixed += weight * value
-        mixed >>= _WEIGHT_BITS
-        mixed = min(max(mixed, -_STRETCH_LIMIT), _STRETCH_LIMIT)
-        return min(max(_SQUASH[mixed + _STRETCH_LIMIT], 1), _ONE - 1), inputs
+        # A surface takes hundreds of thousands of these: no calls, and the usual four slots spelt out.
+        probabilities, stretch, weights = self._probabilities, _STRETCH, self._weights[mixer]
+        if len(slots) == _SPELT_OUT:
+            a, b, c, d = slots
+            inputs = [
+                stretch[probabilities[a] >> 4],
+                stretch[probabilities[b] >> 4],
+                stretch[probabilities[c] >> 4],
+                stretch[probabilities[d] >> 4],
+            ]
+            mixed = (
+                weights[0] * inputs[0]
+                + weights[1] * inputs[1]
+                + weights[2] * inputs[2]
+                + weights[3] * inputs[3]
+            ) >> _WEIGHT_BITS
+        else:
+            inputs = [stretch[probabilities[slot] >> 4] for slot in slots]
+            mixed = 0
+            for weight, value in zip(weights, inputs, strict=False):
+                mixed += weight * value
+            mixed >>= _WEIGHT_BITS
+        if mixed > _STRETCH_LIMIT:
+            mixed = _STRETCH_LIMIT
+        elif mixed < -_STRETCH_LIMIT:
+            mixed = -_STRETCH_LIMIT
+        return _CHANCES[mixed + _STRETCH_LIMIT], inputs
 
     def learn(self, bit: int, slots: Sequence[int], mixer: int, chance: int, inputs: Sequence[int]) -> None:
         """Move slots and weights towards a bit that was predicted with `chance` from `inputs`."""
         surprise = (bit << PROBABILITY_BITS) - chance
         weights = self._weights[mixer]
-        for index, value in enumerate(inputs):
-            weights[index] += (value * surprise + _LEARNING_ROUND) >> _LEARNING_SHIFT
-        probabilities, seen = self._probabilities, self._seen
+        if len(inputs) == _SPELT_OUT:
+            a, b, c, d = inputs
+            weights[0] += (a * surprise + _LEARNING_ROUND) >> _LEARNING_SHIFT
+            weights[1] += (b * surprise + _LEARNING_ROUND) >> _LEARNING_SHIFT
+            weights[2] += (c * surprise + _LEARNING_ROUND) >> _LEARNING_SHIFT
+            weights[3] += (d * surprise + _LEARNING_ROUND) >> _LEARNING_SHIFT
+        else:
+            for index, value in enumerate(inputs):
+                weights[index] += (value * surprise + _LEARNING_ROUND) >> _LEARNING_SHIFT
+        probabilities, seen, rates = self._probabilities, self._seen, _RATES
         target = _CERTAIN if bit else 0
         for slot in slots:
-            count = seen[slot]
-            probabilities[slot] += (target - probabilities[slot]) * _RATES[count] >> _SLOT_BITS
+            count, probability = seen[slot], probabilities[slot]
+            probabilities[slot] = probability + ((target - probability) * rates[count] >> _SLOT_BITS)
             if count < MOST_SEEN:
                 seen[slot] = count + 1
 
@@ -165,10 +194,10 @@ class BitCounter:
         self.statistics.learn(bit, slots, mixer, chance, inputs)
         return bit
 
-    def cost(self, bit: int, slots: Sequence[int], mixer: int) -> float:
-        """Return the bits that `bit` would take now; nothing is learnt."""
+    def costs(self, slots: Sequence[int], mixer: int) -> tuple[float, float]:
+        """Return the bits that 0 and 1 would take now; nothing is learnt."""
         chance, _ = self.statistics.predict(slots, mixer)
-        return _COST[chance] if bit else _COST[_ONE - chance]
+        return _COST[_ONE - chance], _COST[chance]
 
 
 class BitEncoder(BitCounter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from scene_codec.entropy.adaptive_bits import BitCoder, BitCounter
@@ -73,20 +74,29 @@ class IntegerModel:
 
     def cost(self, counter: BitCounter, value: int, contexts: Sequence[int]) -> float:
         """Return about how many bits an integer would take; bits below the highest count as one each."""
-        magnitude = abs(value)
+        return self.costs(counter, contexts).of(value)
+
+    def costs(self, counter: BitCounter, contexts: Sequence[int]) -> IntegerCosts:
+        """Return what integers would take in one context, as long as nothing is coded."""
+        return IntegerCosts(self, counter, contexts)
+
+    def zero_costs(self, counter: BitCounter, contexts: Sequence[int]) -> tuple[float, float]:
+        """Return the bits for any number but zero, and for zero."""
         slots = [first + context for first, context in zip(self._zero, contexts, strict=True)]
-        bits = counter.cost(int(magnitude == 0), slots, self._zero_mixer)
-        if magnitude == 0:
-            return bits
-        if self._signed:
-            slots = [first + context for first, context in zip(self._sign, contexts, strict=True)]
-            bits += counter.cost(int(value < 0), slots, self._sign_mixer)
-        top = magnitude.bit_length() - 1
-        for number in range(min(top + 1, MOST_CLASSES - 1)):
-            bits += counter.cost(
-                int(top > number), self._class_slots(number, contexts), self._class_mixers[number]
-            )
-        return bits + top
+        return counter.costs(slots, self._zero_mixer)
+
+    def sign_costs(self, counter: BitCounter, contexts: Sequence[int]) -> tuple[float, float]:
+        """Return the bits for a positive number, and for a negative one."""
+        if not self._signed:
+            return 0.0, math.inf
+        slots = [first + context for first, context in zip(self._sign, contexts, strict=True)]
+        return counter.costs(slots, self._sign_mixer)
+
+    def class_costs(self, counter: BitCounter, number: int, contexts: Sequence[int]) -> tuple[float, float]:
+        """Return the bits for the order of magnitude `number`, and for a higher one, if it is no lower."""
+        if number == MOST_CLASSES - 1:
+            return 0.0, math.inf
+        return counter.costs(self._class_slots(number, contexts), self._class_mixers[number])
 
     def _code_class(self, coder: BitCoder, top: int, contexts: Sequence[int]) -> int:
         """Code the place of the highest bit."""
@@ -106,3 +116,27 @@ class IntegerModel:
         """Return the slot of a bit below the highest, of those of its class that are told apart."""
         depth = min(top - 1 - place, _MODELLED_BITS)
         return self._below + (top * (_MODELLED_BITS + 1) + depth) * 2 + (found & 1 if depth else 0)
+
+
+class IntegerCosts:
+    """About how many bits integers would take in one context; what several of them share is asked once."""
+
+    def __init__(self, model: IntegerModel, counter: BitCounter, contexts: Sequence[int]) -> None:
+        self._model, self._counter, self._contexts = model, counter, contexts
+        self._not_zero, self._zero = model.zero_costs(counter, contexts)
+        self._signs: tuple[float, float] | None = None
+        self._classes: list[float] = []
+        self._higher = 0.0
+
+    def of(self, value: int) -> float:
+        """Return the bits of one integer; those below its highest bit count as one each."""
+        if value == 0:
+            return self._zero
+        if self._signs is None:
+            self._signs = self._model.sign_costs(self._counter, self._contexts)
+        top = abs(value).bit_length() - 1
+        while len(self._classes) <= top:
+            here, higher = self._model.class_costs(self._counter, len(self._classes), self._contexts)
+            self._classes.append(self._higher + here)
+            self._higher += higher
+        return self._not_zero + self._signs[value < 0] + self._classes[top] + top

@@ -193,8 +193,8 @@ def test_statistics_learn_what_there_is_to_know():
 def test_the_cost_of_a_bit_is_what_coding_it_adds(steps):
     counter, encoder = BitCounter(IGNORANT), BitEncoder(IGNORANT)
     for bit, slots, mixer in steps:
-        before, foretold = counter.bits, counter.cost(bit, slots, mixer)
-        other = counter.cost(1 - bit, slots, mixer)
+        before, costs = counter.bits, counter.costs(slots, mixer)
+        foretold, other = costs[bit], costs[1 - bit]
         counter.code(bit, slots, mixer)
         encoder.code(bit, slots, mixer)
         assert counter.bits - before == pytest.approx(foretold)
@@ -206,7 +206,7 @@ def test_asking_for_a_cost_changes_nothing():
     steps = skewed_steps(50, 0.1)
     asking, silent = BitEncoder(IGNORANT), BitEncoder(IGNORANT)
     for bit, slots, mixer in steps:
-        asking.cost(1 - bit, slots, mixer)
+        asking.costs(slots, mixer)
         asking.code(bit, slots, mixer)
         silent.code(bit, slots, mixer)
     assert asking.finish() == silent.finish()
@@ -258,8 +258,8 @@ def test_a_certain_bit_costs_next_to_nothing_in_the_end():
     counter = BitCounter(IGNORANT)
     for _ in range(2000):
         counter.code(1, (0, 1, 2), 0)
-    assert counter.cost(1, (0, 1, 2), 0) < 0.001
-    assert counter.cost(0, (0, 1, 2), 0) > 10
+    assert counter.costs((0, 1, 2), 0)[1] < 0.001
+    assert counter.costs((0, 1, 2), 0)[0] > 10
 
 
 def test_the_decoder_notices_that_its_bytes_have_long_ended():

@@ -23,7 +23,8 @@ class MeshSurfaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     target_size: Annotated[int, msgspec.Meta(ge=64, le=2**30)] | None = None
     """Bytes that each mesh may take, in place of an error: the best that fits is written, or else the
-    smallest. The file's own parts, some 80 bytes and the names, come on top."""
+    smallest. The file's own parts come on top: some 20 bytes for one mesh; for several 50, and 12 and the
+    name for each."""
 
     faces: Annotated[int, msgspec.Meta(ge=1, le=200_000)] | None = None
     """At most so many triangles come back: a budget for games and the web."""

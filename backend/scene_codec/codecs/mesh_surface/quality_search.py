@@ -10,11 +10,18 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from scene_codec.codecs.mesh_surface.step_search import (
+    MANY_FACES,
+    STEP_TRIES,
+    RoundingNoise,
+    coarsest_within,
+    is_better,
+    with_step_for,
+)
 from scene_codec.codecs.mesh_surface.surface_coding import (
     COARSEST_STEP,
     FINEST_STEP,
     CodedCandidate,
-    FittedSurface,
     Form,
     SurfaceCoder,
 )
@@ -26,11 +33,16 @@ _FITTED_SHARE = (0.75, 1.05)
 """Share of the wanted error that a sketched surface may have before rounding, for a good start."""
 
 _AIMED_SHARE = 0.9
+_FITTED_SHARE_OF_MANY, _AIMED_SHARE_OF_MANY = (0.66, 0.92), 0.8
+"""The same where numbers of faces beside the first are not tried."""
+
 _NOTHING = 0.05
 """Shares below are alike: they are next to nothing, of surfaces that are all but exact."""
 
 LOST = 1.6
 """A form with more than so many times the least error is not followed further."""
+
+_LOST_OF_MANY = 1.15
 
 _SLOWEST = 0.6
 """With which power of the faces errors fall at least, of a form that has not come to its end."""
@@ -40,19 +52,14 @@ _HOPELESS = 1.05
 
 _BRACKETS = 7
 _NEIGHBOUR = 1.2
-_STEP_TRIES = 4
 _USUAL_STEP = 3.0
 """Step against the fitted error at which neither faces nor bits a vertex are worth changing."""
 
-_CLOSE = 0.96
-_STEPS_AROUND = (1.1, 1.06, 1.03, 1.0, 0.97, 0.93, 0.88)
-"""Steps against the best one found; the coarsest is taken that keeps the error when it is checked."""
+_FORMS_OF_MANY = 2
+"""Forms that are fitted and coded."""
 
-_HIGHEST_AIM = 0.985
-"""What is aimed at, of the wanted error."""
-
-_HARDLY_MORE = 1.02
-"""What rounding may make of the error of a surface that is not near enough in any case."""
+_BEST_SHARE, _GOOD_SHARE = 0.8, (0.74, 0.86)
+"""Share of the wanted error that fitted surfaces had before rounding where neighbours were no smaller."""
 
 _FILLED = 0.97
 
@@ -60,29 +67,19 @@ _FILLED = 0.97
 def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
     """Return the smallest candidate within a mean distance, in the frame; the nearest one if none is."""
     best: CodedCandidate | None = None
-    for form, start in _starts(coder, wanted):
+    starts = _starts(coder, wanted)
+    if starts[0][1] > MANY_FACES:
+        moved = _moved_start(coder, *starts[0], wanted) / starts[0][1]
+        starts = [
+            (form, min(round(start * moved), coder.most_faces_of(form)))
+            for form, start in starts[:_FORMS_OF_MANY]
+        ]
+    for form, start in starts:
         found = _reach_with(coder, form, start, wanted, best)
-        if best is None or _is_better(found, best, wanted):
+        if best is None or is_better(found, best, wanted):
             best = found
     assert best is not None
-    return _coarsest_within(coder, best, wanted)
-
-
-def _coarsest_within(coder: SurfaceCoder, found: CodedCandidate, wanted: float) -> CodedCandidate:
-    """Return the first candidate that keeps the error by the closer measurement, of steps around that found.
-
-    The same surface with a slightly other step is off by some per cent more or less: what one rounding gains
-    in the search from its points, it may lose here, and the other way round.
-    """
-    checked = coder.checked(found)
-    if found.distance > wanted:
-        return checked
-    for factor in _STEPS_AROUND:
-        other = coder.checked(coder.coded(found.fitted, factor * found.step)) if factor != 1.0 else checked
-        if other.distance <= wanted:
-            return other
-        checked = min(checked, other, key=lambda candidate: candidate.distance)
-    return checked
+    return coarsest_within(coder, best, wanted)
 
 
 def _reach_with(
@@ -90,28 +87,29 @@ def _reach_with(
 ) -> CodedCandidate:
     """Return the best candidate of a form; the first one alone if a rival of another form is far better."""
     found: dict[int, CodedCandidate] = {}
-    noise = _RoundingNoise()
+    noise = RoundingNoise()
 
     def size(faces: int) -> float:
         """Return bytes; candidates that miss the error are worse than all others, by how much they do."""
         if faces not in found:
-            found[faces] = _with_step_for(coder, coder.fitted(faces, form), wanted, noise)
+            found[faces] = with_step_for(coder, coder.fitted(faces, form), wanted, noise)
         candidate = found[faces]
         missed = candidate.distance / wanted
         return float(candidate.size) if missed <= 1.0 else 1e12 * missed
 
     if rival is not None and rival.distance <= wanted and size(start) > _HOPELESS * rival.size:
         return found[start]
-    best = _descend(size, start, coder.most_faces_of(form))
+    best = _descend(size, start, coder.most_faces_of(form)) if start <= MANY_FACES else start
     size(best)
     return found[best]
 
 
-def _is_better(candidate: CodedCandidate, best: CodedCandidate, wanted: float) -> bool:
-    """Return whether a candidate is smaller among those within the error, or nearer when none is."""
-    if candidate.distance > wanted:
-        return candidate.distance < best.distance
-    return best.distance > wanted or candidate.size < best.size
+def _moved_start(coder: SurfaceCoder, form: Form, start: int, wanted: float) -> int:
+    """Return the faces near `start` with which the fitted surface has the share that is usually best."""
+    share = coder.unrounded(coder.fitted(start, form)) / wanted
+    if _GOOD_SHARE[0] <= share <= _GOOD_SHARE[1]:
+        return start
+    return min(round(start * min(max(share / _BEST_SHARE, 0.5), 2.0)), coder.most_faces_of(form))
 
 
 def _starts(coder: SurfaceCoder, wanted: float) -> list[tuple[Form, int]]:
@@ -130,7 +128,8 @@ def _starts(coder: SurfaceCoder, wanted: float) -> list[tuple[Form, int]]:
         if bracket.stands_still(faces, min(shares.values())):
             shares = _shares(coder, faces, coder.forms, wanted)
             forms = list(coder.forms)
-        forms = [form for form in forms if shares[form] <= LOST * min(shares.values())]
+        lost = LOST if faces <= MANY_FACES >> 1 else _LOST_OF_MANY
+        forms = [form for form in forms if shares[form] <= lost * min(shares.values())]
         following = bracket.following(faces, min(shares.values()))
         if following is None:
             break
@@ -169,16 +168,19 @@ class _Bracket:
 
     def following(self, faces: int, share: float) -> int | None:
         """Return what to try after so many faces had a share of the wanted error; None when it is near it."""
-        if _FITTED_SHARE[0] <= share <= _FITTED_SHARE[1]:
+        (lowest, highest), aim = _FITTED_SHARE, _AIMED_SHARE
+        if faces > MANY_FACES:
+            (lowest, highest), aim = _FITTED_SHARE_OF_MANY, _AIMED_SHARE_OF_MANY
+        if lowest <= share <= highest:
             return None
         self.shares[faces] = share
-        if share > _FITTED_SHARE[1]:
+        if share > highest:
             self.too_few = max(self.too_few, faces)
         else:
             self.enough = min(self.enough, faces)
-        following = round(faces * min(max(share / _AIMED_SHARE, 0.125), 8.0))
+        following = round(faces * min(max(share / aim, 0.125), 8.0))
         if self.too_few in self.shares and self.enough in self.shares:
-            following = self._between()
+            following = self._between(aim)
         if not self.too_few < following < self.enough:
             following = round(math.sqrt(self.too_few * self.enough))
         return following if self.too_few < following < self.enough else None
@@ -191,11 +193,11 @@ class _Bracket:
         usual = math.pow(max(fewer) / faces, _SLOWEST)
         return share > usual * self.shares[max(fewer)]
 
-    def _between(self) -> int:
-        """Return where a power law through both ends has the share that is aimed at, not too near an end."""
+    def _between(self, aim: float) -> int:
+        """Return where a power law through both ends has a share, not too near an end."""
         few, many = math.log(self.too_few), math.log(self.enough)
         high, low = math.log(self.shares[self.too_few]), math.log(self.shares[self.enough])
-        place = (high - math.log(_AIMED_SHARE)) / (high - low)
+        place = (high - math.log(aim)) / (high - low)
         return round(math.exp(few + min(max(place, 0.15), 0.85) * (many - few)))
 
 
@@ -239,7 +241,7 @@ def _nearest_within(coder: SurfaceCoder, wanted: int) -> CodedCandidate:
 def _spend(coder: SurfaceCoder, best: CodedCandidate, wanted: int) -> CodedCandidate:
     """Return a candidate with a finer step where bytes are left over, or a coarser one where they lack."""
     step = best.step
-    for _ in range(_STEP_TRIES):
+    for _ in range(STEP_TRIES):
         vertices = len(best.fitted.control.vertices)
         bits_left = 8.0 * (wanted * _FILLED - best.size) / (3.0 * vertices)
         if best.size <= wanted and bits_left < 0.1:
@@ -274,50 +276,3 @@ def _descend(size: Callable[[int], float], start: int, limit: int) -> int:
         if improved:
             break
     return best
-
-
-def _with_step_for(
-    coder: SurfaceCoder, fitted: FittedSurface, wanted: float, noise: _RoundingNoise
-) -> CodedCandidate:
-    """Return a fitted surface with the coarsest step found that keeps the wanted error."""
-    own = fitted.error.distance
-    aim = max(_HIGHEST_AIM * wanted, _HARDLY_MORE * own)
-    step = max(math.sqrt(aim**2 - own**2) / noise.per_step, FINEST_STEP)
-    tried: list[CodedCandidate] = []
-    for _ in range(_STEP_TRIES):
-        tried.append(coder.coded(fitted, step))
-        near = _CLOSE * wanted <= tried[-1].distance <= wanted
-        if near or aim > wanted or not FINEST_STEP < step < COARSEST_STEP:
-            break
-        step *= min(max(_step_after(tried, own, aim) / step, 0.25), 2.5)
-    noise.learn(own, tried[-1])
-    best = tried[0]
-    for candidate in tried[1:]:
-        best = candidate if _is_better(candidate, best, wanted) else best
-    return best
-
-
-def _step_after(tried: Sequence[CodedCandidate], own: float, aim: float) -> float:
-    """Return the step at which the error should be the one aimed at: squares of both are on a line.
-
-    own : error before rounding, for the first guess; two tries tell the line without it
-    """
-    last = tried[-1]
-    squares = (own**2, 0.0) if len(tried) == 1 else (tried[-2].distance ** 2, tried[-2].step ** 2)
-    rise = last.distance**2 - squares[0]
-    run = last.step**2 - squares[1]
-    if rise * run <= 0.0:
-        return last.step * aim / last.distance
-    return math.sqrt(max(last.step**2 + (aim**2 - last.distance**2) * run / rise, 0.0))
-
-
-@dataclass
-class _RoundingNoise:
-    """How much error a step adds to that of a fitted surface, in steps: the squares add up, about."""
-
-    per_step: float = 0.12
-
-    def learn(self, own: float, candidate: CodedCandidate) -> None:
-        """Note what a step came to."""
-        added = candidate.distance**2 - own**2
-        self.per_step = math.sqrt(max(added, (0.05 * candidate.distance) ** 2)) / candidate.step

@@ -233,6 +233,10 @@ class SurfaceCoder:
         )
         return self._measured(CodedCandidate(fitted, rounded.value, surface, decoded, 0.0), _SEARCHED_POINTS)
 
+    def unrounded(self, fitted: FittedSurface) -> float:
+        """Return the error of a fitted surface as that of candidates is measured, in the frame."""
+        return self._target(0).distance_of(fitted.surface.over(fitted.control.vertices), _SEARCHED_POINTS)
+
     def checked(self, candidate: CodedCandidate) -> CodedCandidate:
         """Return a candidate with its error from more points than those of the search. Raises `Cancelled`."""
         self._progress.check_cancelled()

@@ -36,7 +36,7 @@ from scene_codec.codecs.mesh_surface.surface_walk import (
 )
 from scene_codec.codecs.mesh_surface.vectors import Vector
 from scene_codec.entropy.adaptive_bits import BitCounter
-from scene_codec.entropy.adaptive_integers import LARGEST_INTEGER
+from scene_codec.entropy.adaptive_integers import LARGEST_INTEGER, IntegerCosts
 
 _HOLD = 1e-3
 """Share of the mean weight of a vertex that holds it in all directions, also along a flat surface."""
@@ -87,7 +87,7 @@ class SurfaceGuide:
         self.order: list[int] = []
         self._asked: list[int] = []
         self._bit_price = cost.bit_price
-        self._known_bits: dict[tuple[int, int, tuple[int, ...]], float] = {}
+        self._known_costs: dict[tuple[int, tuple[int, ...]], IntegerCosts] = {}
         self._coupling = _Coupling(cost.curvature, len(wanted))
 
     def seed(self) -> Triangle:
@@ -175,37 +175,40 @@ class SurfaceGuide:
     def _cheapest(self, exact: list[float], form: list[list[float]], frame: VertexFrame) -> list[int]:
         """Return residuals (ALONG, AWAY, OUT) around the exact ones: heights are chosen for each place."""
         best, least = [0, 0, 0], math.inf
-        self._known_bits.clear()
-        spreads, roughness = frame.spreads, frame.roughness
+        self._known_costs.clear()
+        spreads, roughness, price = frame.spreads, frame.roughness, self._bit_price
+        stiffness = max(form[OUT][OUT], 1e-300)
+        flat = _without_height(form, stiffness)
+        away_costs = self._costs(AWAY, residual_contexts(spreads[AWAY], roughness, ()))
         for away in _candidates(exact[AWAY]):
-            away_bits = self._bits(AWAY, away, residual_contexts(spreads[AWAY], roughness, ()))
+            away_bits = away_costs.of(away)
             off_away = away - exact[AWAY]
+            earlier = [magnitude_of(away)]
+            along_costs = self._costs(ALONG, residual_contexts(spreads[ALONG], roughness, earlier))
             for along in _candidates(exact[ALONG]):
-                earlier = [magnitude_of(away)]
-                contexts = residual_contexts(spreads[ALONG], roughness, earlier)
-                bits = away_bits + self._bits(ALONG, along, contexts)
                 off_along = along - exact[ALONG]
+                bits = away_bits + along_costs.of(along)
+                if _plane_quadratic(flat, off_along, off_away) + price * bits >= least:
+                    continue
                 bend = form[ALONG][OUT] * off_along + form[AWAY][OUT] * off_away
-                height = exact[OUT] - bend / max(form[OUT][OUT], 1e-300)
-                height = min(max(height, -_FARTHEST), _FARTHEST)
+                height = min(max(exact[OUT] - bend / stiffness, -_FARTHEST), _FARTHEST)
                 contexts = residual_contexts(spreads[OUT], roughness, [*earlier, magnitude_of(along)])
+                out_costs = self._costs(OUT, contexts)
                 for out in _candidates(height):
-                    off = [off_along, off_away, out - exact[OUT]]
-                    error = _quadratic(form, off)
+                    error = _quadratic(form, (off_along, off_away, out - exact[OUT]))
                     if error >= least:
                         continue
-                    total = error + self._bit_price * (bits + self._bits(OUT, out, contexts))
+                    total = error + price * (bits + out_costs.of(out))
                     if total < least:
                         best, least = [along, away, out], total
         return best
 
-    def _bits(self, component: int, value: int, contexts: tuple[int, ...]) -> float:
-        key = (component, value, contexts)
-        bits = self._known_bits.get(key)
-        if bits is None:
-            bits = self._models.residuals[component].cost(self._counter, value, contexts)
-            self._known_bits[key] = bits
-        return bits
+    def _costs(self, component: int, contexts: tuple[int, ...]) -> IntegerCosts:
+        key = (component, contexts)
+        known = self._known_costs.get(key)
+        if known is None:
+            known = self._known_costs[key] = self._models.residuals[component].costs(self._counter, contexts)
+        return known
 
 
 class _Coupling:
@@ -250,15 +253,16 @@ def _vector(values: NDArray[np.float64]) -> Vector:
     return (x, y, z)
 
 
-def _candidates(exact: float) -> set[int]:
-    """Return numbers of steps around an exact one, and 0 where it is not far."""
-    below = math.floor(exact)
-    found = {below, below + 1}
+def _candidates(exact: float) -> list[int]:
+    """Return numbers of steps around an exact one, nearest first, and 0 where it is not far."""
     nearest = round(exact)
+    found = [nearest, nearest + 1 if exact > nearest else nearest - 1]
     if nearest:
-        found.add(nearest - (1 if nearest > 0 else -1))
-    if abs(nearest) <= _NEAR_ZERO:
-        found.add(0)
+        towards_zero = nearest - (1 if nearest > 0 else -1)
+        if towards_zero != found[1]:
+            found.append(towards_zero)
+        if abs(nearest) <= _NEAR_ZERO and 0 not in found:
+            found.append(0)
     return found
 
 
@@ -271,3 +275,18 @@ def _quadratic(form: list[list[float]], off: Sequence[float]) -> float:
         + form[2][2] * z * z
         + 2.0 * (form[0][1] * x * y + form[0][2] * x * z + form[1][2] * y * z)
     )
+
+
+def _without_height(form: list[list[float]], stiffness: float) -> tuple[float, float, float]:
+    """Return what is left of a form of three components when OUT is where it is least."""
+    along, away = form[ALONG][OUT], form[AWAY][OUT]
+    return (
+        form[ALONG][ALONG] - along * along / stiffness,
+        form[AWAY][AWAY] - away * away / stiffness,
+        form[ALONG][AWAY] - along * away / stiffness,
+    )
+
+
+def _plane_quadratic(form: tuple[float, float, float], along: float, away: float) -> float:
+    """Return the least error with these offsets, whatever the height."""
+    return form[0] * along * along + form[1] * away * away + 2.0 * form[2] * along * away
