@@ -118,3 +118,10 @@ def test_a_single_face_stays():
 
 def test_two_faces_become_one():
     assert len(SurfaceSimplifier(sheet()).to_faces(1).faces) >= 1
+
+
+def test_a_tetrahedron_is_not_simplified_to_nothing():
+    corners = np.vstack([np.zeros(3), np.eye(3)])
+    mesh = TriangleMesh(corners, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
+    for count in (1, 2, 3):
+        assert len(SurfaceSimplifier(mesh).to_faces(count).faces) > 0
