@@ -51,6 +51,7 @@ TABLES = {
     "mesh-rates-dog-anatomy": "Bytes at equal error: bones and muscles of a dog, a set",
     "mesh-rates-dog-anatomy-alone-12": "Bytes at equal error: bones and muscles of a dog (12), each alone",
     "mesh-rates-dev": "Bytes at equal error: varied meshes (44), a set",
+    "set-cost": "What sets of more and more meshes cost",
     "representation": "Representation: TSDF against TSDF-Def, before compression",
     "resolution": "Resolution of the grid",
     "ssim": "Loss with and without SSIM",

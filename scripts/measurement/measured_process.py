@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -19,8 +20,8 @@ class Measured:
     """What a finished process took.
 
     peak_bytes : largest resident set, pages of mapped files included, as the kernel counted it
-    peak_anonymous_bytes : largest sum of memory that is no page of a file, sampled ten times a second; 0
-        where the system does not tell
+    peak_anonymous_bytes : largest sum of memory that is no page of a file, of the process and all that it
+        started, sampled ten times a second; 0 where the system does not tell
     """
 
     output: bytes
@@ -60,25 +61,38 @@ def run_measured(command: Sequence[str | Path], environment: Mapping[str, str] |
 
 
 class _Sampler(threading.Thread):
-    """Watches the anonymous memory of a process."""
+    """Watches the anonymous memory of a process and of those that it started."""
 
     def __init__(self, process: int) -> None:
         super().__init__(daemon=True)
-        self._status = Path(f"/proc/{process}/status")
+        self._process = process
         self._stopped = threading.Event()
         self.peak_bytes = 0
 
     def run(self) -> None:
         while not self._stopped.wait(_SAMPLE_SECONDS):
-            try:
-                lines = self._status.read_text(encoding="ascii", errors="replace").splitlines()
-            except OSError:
-                return
-            for line in lines:
-                if line.startswith("RssAnon:"):
-                    self.peak_bytes = max(self.peak_bytes, int(line.split()[1]) * 1024)
+            self.peak_bytes = max(self.peak_bytes, sum(map(_anonymous_bytes, _family(self._process))))
 
     def stop(self) -> None:
         """Watch no longer."""
         self._stopped.set()
         self.join()
+
+
+def _family(process: int) -> list[int]:
+    """Return a process and all that it and its own have started and that still run."""
+    found = [process]
+    for member in found:
+        for children in Path(f"/proc/{member}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, children.read_text(encoding="ascii").split())
+    return found
+
+
+def _anonymous_bytes(process: int) -> int:
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace")
+        for line in status.splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    return 0
