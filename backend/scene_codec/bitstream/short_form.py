@@ -11,6 +11,7 @@ whole, so one checksum does for everything, and there is no second object that c
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ class ShortFile(msgspec.Struct, frozen=True):
 
 
 _DECODER = msgspec.msgpack.Decoder(_ShortHeader)
+_FIELDS_DECODER = msgspec.msgpack.Decoder(tuple[msgspec.Raw, ...])
 _ENCODER = msgspec.msgpack.Encoder()
 
 
@@ -125,13 +127,29 @@ def parse_short(data: bytes) -> ShortFile:
     raw = data[header_start:payload_start]
     if word & 1:
         raw = inflated(raw, _MAX_RAW_HEADER_BYTES)
-    try:
-        short = _DECODER.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise CorruptFileError(f"The header is malformed: {error}.") from error
+    short = _decoded(raw)
     header = checked_header(_long_header(short, data[payload_start:]))
     before_record = len(_ENCODER.encode([short.codec, short.payload_version]))
     return ShortFile(header, payload_start, word >> 1, len(raw), len(raw) - before_record)
+
+
+def _decoded(raw: bytes) -> _ShortHeader:
+    """Return the fields; a codec of a newer release may well have others."""
+    try:
+        return _DECODER.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, IndexError, RecursionError):
+            codec = msgspec.msgpack.decode(_FIELDS_DECODER.decode(raw)[0], type=int)
+            if codec >= len(CODEC_NUMBERS):
+                raise _newer_codec(codec) from error
+        raise CorruptFileError(f"The header is malformed: {error}.") from error
+
+
+def _newer_codec(codec: int) -> UnsupportedVersionError:
+    return UnsupportedVersionError(
+        f"The file was made by a codec (number {codec}) that this release does not know. Update Neural Scene "
+        "Codec to open it."
+    )
 
 
 def _stored_header(header: Header) -> tuple[bytes, bytes]:
@@ -161,10 +179,7 @@ def _long_header(short: _ShortHeader, payload: bytes) -> Header:
         if codec < 0:
             raise CorruptFileError(f"The header breaks a rule: codec number {codec}.")
         if codec >= len(CODEC_NUMBERS):
-            raise UnsupportedVersionError(
-                f"The file was made by a codec (number {codec}) that this release does not know. Update "
-                "Neural Scene Codec to open it."
-            )
+            raise _newer_codec(codec)
         codec = CODEC_NUMBERS[codec]
     if len(short.sections) % _PER_SECTION != 1 or len(short.shared) % _PER_SECTION:
         raise CorruptFileError("The header breaks a rule: a section table has a wrong number of numbers.")
@@ -209,5 +224,7 @@ def _read_varint(data: bytes) -> tuple[int, int]:
             break
         value |= (data[position] & 0x7F) << 7 * index
         if not data[position] & 0x80:
+            if index and not data[position]:
+                raise CorruptFileError("The length of the header ends with a byte that says nothing.")
             return value, position + 1
     raise CorruptFileError("The length of the header cannot be read: the number does not end.")

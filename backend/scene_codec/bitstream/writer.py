@@ -31,8 +31,11 @@ def serialise(content: SceneContent) -> bytes:
 
 
 def file_size(content: SceneContent) -> int:
-    """Return the bytes of the file that `write_scene_file` would write."""
-    header = _header_of(content)
+    """Return the bytes of the file that `write_scene_file` would write.
+
+    Raises `UnsupportedSceneError` when it would.
+    """
+    header = _sound(_header_of(content))
     prefix = short_prefix_bytes(header)
     if prefix is None:
         prefix = len(pack_header(encode_header(header), header.payload_bytes))
@@ -89,10 +92,16 @@ def _old_and_new(old: SceneFile, payloads: Iterator[bytes]) -> Iterator[bytes]:
     yield from payloads
 
 
-def _file_chunks(header: Header, payloads: Iterator[bytes]) -> Iterator[bytes]:
+def _sound(header: Header) -> Header:
+    """Return `header`. Raises `UnsupportedSceneError` when it breaks a rule."""
     fault = first_fault(header)
     if fault is not None:
         raise UnsupportedSceneError(f"This cannot be written to a .nscene file: {fault}.")
+    return header
+
+
+def _file_chunks(header: Header, payloads: Iterator[bytes]) -> Iterator[bytes]:
+    header = _sound(header)
     if short_prefix_bytes(header) is not None:
         yield pack_short(header, b"".join(payloads))
         return

@@ -1,4 +1,4 @@
-"""Edge collapses that keep borders, never fold a surface, and are remembered for any number of faces.
+"""Edge collapses that keep borders, turn no face over, and are remembered for any number of faces.
 
 Quadric error metrics (M. Garland, P. Heckbert, 1997) with three additions. Edges of a border have planes of
 their own, so that holes keep their shape. Each vertex has a weak quadric of its place, so that in flat parts
@@ -29,6 +29,11 @@ _PLACE_WEIGHT = 1e-5
 
 _TURNED = 0.2
 """Cosine between a face before and after a collapse below which it counts as turned over."""
+
+_MUCH_DEARER = 1.0001
+"""A collapse that would cost so many times what it was queued with goes back into the queue."""
+
+_NOTHING = 1e-15
 
 _FLAT_AREA = 1e-14
 """Twice the area of a face, squared, below which it has no direction."""
@@ -91,7 +96,7 @@ class _Collapser:
     def run(self) -> Iterator[tuple[int, int, Vector, int]]:
         """Make all collapses, the cheapest first."""
         while self._queue:
-            _, a, b, changes, place = heapq.heappop(self._queue)
+            cost, a, b, changes, place = heapq.heappop(self._queue)
             if (
                 changes != self._changes[a] + self._changes[b]
                 or not self._faces_at[a]
@@ -102,9 +107,14 @@ class _Collapser:
             if not shared or not self._keeps_manifold(a, b, shared):
                 continue
             chosen = self._unfolded_place(a, b, place, shared)
-            if chosen is not None:
-                yield a, b, chosen, self._count
-                self._collapse(a, b, chosen, shared)
+            if chosen is None:
+                continue
+            if chosen[0] > _MUCH_DEARER * cost + _NOTHING:
+                # At this place it is not the cheapest any more: its turn comes later.
+                heapq.heappush(self._queue, (chosen[0], a, b, changes, chosen[1]))
+                continue
+            yield a, b, chosen[1], self._count
+            self._collapse(a, b, chosen[1], shared)
 
     def _consider(self, a: int, b: int) -> None:
         """Queue an edge with what its collapse costs."""
@@ -131,15 +141,17 @@ class _Collapser:
         fewest = (2 if self._on_border[vertex] else 3 for vertex in common)
         return all(len(self._faces_at[vertex]) > least for vertex, least in zip(common, fewest, strict=True))
 
-    def _unfolded_place(self, a: int, b: int, best: Vector, shared: set[int]) -> Vector | None:
-        """Return the best place, one end or the middle, the cheapest that turns no face over."""
+    def _unfolded_place(self, a: int, b: int, best: Vector, shared: set[int]) -> tuple[float, Vector] | None:
+        """Return the cheapest of four places that turns no face over, with its cost.
+
+        best : where it costs least; the others are both ends and the middle
+        """
         start, end = self._places[a], self._places[b]
         total = [x + y for x, y in zip(self._quadrics[a], self._quadrics[b], strict=True)]
         middle = (0.5 * (start[0] + end[0]), 0.5 * (start[1] + end[1]), 0.5 * (start[2] + end[2]))
-        others = sorted((start, end, middle), key=lambda place: _value(total, place))
-        for place in (best, *others):
+        for cost, place in sorted((_value(total, place), place) for place in {best, start, end, middle}):
             if not self._turns_over(a, place, shared) and not self._turns_over(b, place, shared):
-                return place
+                return cost, place
         return None
 
     def _turns_over(self, vertex: int, place: Vector, shared: set[int]) -> bool:

@@ -170,12 +170,17 @@ def _step(error: SurfaceError, vertices: int) -> NDArray[np.float64]:
 def _sample(
     mesh: TriangleMesh, count: int, generator: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.float64]]:
-    """Return points uniform by area, their faces and their weights of the corners."""
+    """Return points uniform by area, their faces and their weights of the corners.
+
+    Strata of equal area, in the order of the faces, have one each: a mean then varies far less from draw to
+    draw, above all where most of a surface is exact.
+    """
     corners = mesh.vertices[mesh.faces]
     total = np.cumsum(
         np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
     )
-    picked = np.searchsorted(total, generator.random(count) * total[-1], side="right")
+    strata = (np.arange(count) + generator.random(count)) / count
+    picked = np.searchsorted(total, strata * total[-1], side="right")
     picked = np.minimum(picked, len(total) - 1)
     first, second = generator.random((2, count))
     root = np.sqrt(first)

@@ -58,17 +58,40 @@ class AutoDecoder(nn.Module):
         self, latents: Tensor, supports: Sequence[SurfaceSupport] | None = None
     ) -> Tensor | list[Tensor]:
         """Return grids (n, o, K, K, K), or one (s, 8, o) tensor per mesh at the places of its support."""
+        if supports is None:
+            grid: Tensor = self.head(self._through(latents, len(self.blocks)))
+            return grid
+        features = self._through(latents, self.blocks_before_support)
+        return [self._at_support(one, support) for one, support in zip(features, supports, strict=True)]
+
+    def before_last_block(self, latents: Tensor) -> Tensor:
+        """Return the features (n, c, K/2, K/2, K/2) from which the last block makes the grid's."""
+        return self._through(latents, len(self.blocks) - 1)
+
+    @property
+    def last_block(self) -> nn.Conv3d:
+        """The block that makes the features of the grid's vertices."""
+        block = self.blocks[-1]
+        assert isinstance(block, nn.Conv3d)
+        return block
+
+    def last_block_at(self, rows: Tensor, neighbours: Tensor) -> Tensor:
+        """Return the outputs (s, 8, o) of sites at the children that the last block makes of them.
+
+        rows : (r, c) features; neighbours : (s, 27) int64, the rows around each site
+        """
+        children = self._children_at(self.last_block, rows, neighbours)
+        return F.linear(children, self.head.weight.flatten(1), self.head.bias)
+
+    def _through(self, latents: Tensor, count: int) -> Tensor:
+        """Return the features behind so many blocks."""
         features = latents
-        dense_blocks = len(self.blocks) if supports is None else self.blocks_before_support
-        for block in list(self.blocks)[:dense_blocks]:
+        for block in list(self.blocks)[:count]:
             children = shuffle_up(block(features))
             if self.shape.residual:
                 children = children + handed_down(features, children.shape[1])
             features = F.gelu(children)
-        if supports is None:
-            grid: Tensor = self.head(features)
-            return grid
-        return [self._at_support(one, support) for one, support in zip(features, supports, strict=True)]
+        return features
 
     @property
     def blocks_before_support(self) -> int:
@@ -80,19 +103,23 @@ class AutoDecoder(nn.Module):
         padded = F.pad(features, (1, 1, 1, 1, 1, 1))
         rows = padded.reshape(len(features), -1).t()
         blocks = list(self.blocks)[self.blocks_before_support :]
-        for block, neighbours in zip(blocks, support.neighbours, strict=True):
+        for block, neighbours in zip(blocks[:-1], support.neighbours[:-1], strict=True):
             assert isinstance(block, nn.Conv3d)
-            columns = rows.index_select(0, neighbours.flatten()).view(len(neighbours), 27 * rows.shape[1])
-            weight = block.weight.flatten(2).permute(0, 2, 1).flatten(1)
-            width = block.out_channels // 8
-            children = F.linear(columns, weight, block.bias).view(len(neighbours), 8, width)
-            if self.shape.residual:
-                own = rows.index_select(0, neighbours[:, OWN_PLACE])
-                children = children + resized(own, width)[:, None, :]
-            rows = F.gelu(children).view(8 * len(neighbours), width)
-            rows = torch.cat([rows.new_zeros(1, width), rows])
-        outputs = F.linear(rows[1:], self.head.weight.flatten(1), self.head.bias)
-        return outputs.view(-1, 8, self.shape.outputs)
+            children = self._children_at(block, rows, neighbours)
+            rows = children.flatten(0, 1)
+            rows = torch.cat([rows.new_zeros(1, rows.shape[1]), rows])
+        return self.last_block_at(rows, support.neighbours[-1])
+
+    def _children_at(self, block: nn.Conv3d, rows: Tensor, neighbours: Tensor) -> Tensor:
+        """Return the features (s, 8, w) of the children that a block makes of sites."""
+        columns = rows.index_select(0, neighbours.flatten()).view(len(neighbours), 27 * rows.shape[1])
+        weight = block.weight.flatten(2).permute(0, 2, 1).flatten(1)
+        width = block.out_channels // 8
+        children = F.linear(columns, weight, block.bias).view(len(neighbours), 8, width)
+        if self.shape.residual:
+            own = rows.index_select(0, neighbours[:, OWN_PLACE])
+            children = children + resized(own, width)[:, None, :]
+        return F.gelu(children)
 
 
 def handed_down(features: Tensor, width: int) -> Tensor:

@@ -45,11 +45,11 @@ class SurfaceSupport:
         while len(mask) > first:
             mask = parents(grown(mask))
             sites.insert(0, mask.nonzero())
-        neighbours = [_neighbour_rows(sites[0], first)]
+        neighbours = [neighbour_rows(sites[0], first)]
         for coarse, fine in itertools.pairwise(sites):
             first *= 2
             row_of = _child_rows(coarse, first)
-            neighbours.append(row_of[_neighbour_rows(fine, first)])
+            neighbours.append(row_of[neighbour_rows(fine, first)])
         return SurfaceSupport(sites[-1], tuple(neighbours))
 
 
@@ -69,7 +69,7 @@ def child_offsets(device: torch.device) -> Tensor:
     return torch.cartesian_prod(*(torch.arange(2, device=device),) * 3)
 
 
-def _neighbour_rows(sites: Tensor, resolution: int) -> Tensor:
+def neighbour_rows(sites: Tensor, resolution: int) -> Tensor:
     """Return (s, 27) flat indices into a grid padded by one on each side."""
     offsets = torch.cartesian_prod(*(torch.arange(3, device=sites.device),) * 3)
     side = resolution + 2

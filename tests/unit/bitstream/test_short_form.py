@@ -22,7 +22,12 @@ from scene_codec.bitstream import (
 )
 from scene_codec.bitstream.short_form import CODEC_NUMBERS
 from scene_codec.codecs.registry import all_codecs
-from scene_codec.errors import CorruptFileError, SceneCodecError, UnsupportedVersionError
+from scene_codec.errors import (
+    CorruptFileError,
+    SceneCodecError,
+    UnsupportedSceneError,
+    UnsupportedVersionError,
+)
 
 MEBIBYTE = 1 << 20
 
@@ -112,7 +117,14 @@ def test_senseless_files_are_refused(data, message):
         open_scene_file(data)
 
 
-@pytest.mark.parametrize("data", [build([1, 2, "b", [0]], b"x", version=3), build([99, 2, "b", [0]], b"x")])
+@pytest.mark.parametrize(
+    "data",
+    [
+        build([1, 2, "b", [0]], b"x", version=3),
+        build([99, 2, "b", [0]], b"x"),
+        build([99, "other", {"fields": 1}], b"x"),
+    ],
+)
 def test_an_intact_newer_file_is_called_newer(data):
     with pytest.raises(UnsupportedVersionError, match="Update"):
         open_scene_file(data)
@@ -125,6 +137,18 @@ def test_a_header_that_does_not_fit_or_does_not_end_is_refused():
     rest = bytes([2, 255, 255, 255, 255, 255, 3])
     with pytest.raises(CorruptFileError, match="does not end"):
         open_scene_file(struct.pack("<4sI", b"\x89nsc", zlib.crc32(rest)) + rest)
+
+
+@pytest.mark.parametrize("varint", [b"\x90\x00", b"\x90\x80\x00"])
+def test_the_length_of_the_header_has_one_spelling(varint):
+    rest = b"\x02" + varint + msgspec.msgpack.encode([1, 2, "b", [0]]) + b"x"
+    with pytest.raises(CorruptFileError, match="says nothing"):
+        open_scene_file(struct.pack("<4sI", b"\x89nsc", zlib.crc32(rest)) + rest)
+
+
+def test_a_name_that_cannot_be_written_is_refused_before_its_size_is_told():
+    with pytest.raises(UnsupportedSceneError, match="Unicode"):
+        file_size(content_of(b"x", name="\ud800"))
 
 
 def test_a_deflate_bomb_is_stopped():

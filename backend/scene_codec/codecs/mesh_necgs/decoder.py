@@ -29,6 +29,7 @@ from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.tsdf_grid import TsdfGrid
 from scene_codec.networks.auto_decoder import AutoDecoder
 from scene_codec.networks.decoder_shape import LATENT_RESOLUTION
+from scene_codec.networks.near_surface import decoded_near_surface
 from scene_codec.progress import Progress
 
 
@@ -65,13 +66,20 @@ class SetDecoder:
         return surface.frame.out_of(mesh)
 
     def grid(self, surface: CodedSurface) -> TsdfGrid:
-        """Return the distance grid that a coded surface stands for."""
+        """Return the distance grid that a coded surface stands for; far from it only signs may be right."""
         with torch.inference_mode():
-            output = self.network(self.latents(surface)[None])[0].clamp(-1.0, 1.0).cpu()
+            output = self._output(self.latents(surface)).clamp(-1.0, 1.0).cpu()
         deformation = None
         if self.architecture.outputs > 1:
             deformation = np.ascontiguousarray(output[1:].permute(1, 2, 3, 0).numpy())
         return TsdfGrid(output[0].numpy(), deformation)
+
+    def _output(self, latents: Tensor) -> Tensor:
+        """Return the network's grid (o, K, K, K), all of it exact or that around its surface."""
+        if self.architecture.shape.pointwise_head:
+            return decoded_near_surface(self.network, latents)
+        grid: Tensor = self.network(latents[None])[0]
+        return grid
 
     def latents(self, surface: CodedSurface) -> Tensor:
         """Return the latent block (c, 4, 4, 4) of a coded surface."""

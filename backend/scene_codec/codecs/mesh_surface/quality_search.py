@@ -58,6 +58,13 @@ _USUAL_STEP = 3.0
 _FORMS_OF_MANY = 2
 """Forms that are fitted and coded."""
 
+_MOVES = 2
+_POWERS = (0.7, 6.0)
+"""With which powers of the faces errors are taken to fall."""
+
+_VERY_MANY_FACES = 8_000
+"""Control faces of which one form is coded, at one number of faces."""
+
 _BEST_SHARE, _GOOD_SHARE = 0.8, (0.74, 0.86)
 """Share of the wanted error that fitted surfaces had before rounding where neighbours were no smaller."""
 
@@ -69,11 +76,7 @@ def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
     best: CodedCandidate | None = None
     starts = _starts(coder, wanted)
     if starts[0][1] > MANY_FACES:
-        moved = _moved_start(coder, *starts[0], wanted) / starts[0][1]
-        starts = [
-            (form, min(round(start * moved), coder.most_faces_of(form)))
-            for form, start in starts[:_FORMS_OF_MANY]
-        ]
+        starts = _starts_of_many(coder, starts, wanted)
     for form, start in starts:
         found = _reach_with(coder, form, start, wanted, best)
         if best is None or is_better(found, best, wanted):
@@ -104,12 +107,31 @@ def _reach_with(
     return found[best]
 
 
-def _moved_start(coder: SurfaceCoder, form: Form, start: int, wanted: float) -> int:
-    """Return the faces near `start` with which the fitted surface has the share that is usually best."""
-    share = coder.unrounded(coder.fitted(start, form)) / wanted
-    if _GOOD_SHARE[0] <= share <= _GOOD_SHARE[1]:
-        return start
-    return min(round(start * min(max(share / _BEST_SHARE, 0.5), 2.0)), coder.most_faces_of(form))
+def _starts_of_many(
+    coder: SurfaceCoder, starts: Sequence[tuple[Form, int]], wanted: float
+) -> list[tuple[Form, int]]:
+    """Return the forms to code, with faces at which a fitted surface has the share that is usually best.
+
+    That is looked for with the most promising form alone, and once where there are very many faces.
+    """
+    form, first = starts[0]
+    faces, most = first, coder.most_faces_of(form)
+    before: tuple[int, float] | None = None
+    for _ in range(_MOVES if first <= _VERY_MANY_FACES else 1):
+        share = coder.unrounded(coder.fitted(faces, form)) / wanted
+        if _GOOD_SHARE[0] <= share <= _GOOD_SHARE[1]:
+            break
+        power = 1.0
+        if before is not None and faces != before[0]:
+            power = math.log(before[1] / share) / math.log(faces / before[0])
+        reach = (share / _BEST_SHARE) ** (1.0 / min(max(power, _POWERS[0]), _POWERS[1]))
+        before = faces, share
+        faces = min(round(faces * min(max(reach, 0.5), 2.0)), most)
+    count = _FORMS_OF_MANY if first <= _VERY_MANY_FACES else 1
+    return [
+        (other, min(round(start * faces / first), coder.most_faces_of(other)))
+        for other, start in starts[:count]
+    ]
 
 
 def _starts(coder: SurfaceCoder, wanted: float) -> list[tuple[Form, int]]:
