@@ -31,8 +31,14 @@ class Measured:
     peak_anonymous_bytes: int
 
 
-def run_measured(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Measured:
+def run_measured(
+    command: Sequence[str | Path],
+    environment: Mapping[str, str] | None = None,
+    accepted: Sequence[int] = (0,),
+) -> Measured:
     """Run a command to its end; threads as it starts them by itself, whatever this process was told.
+
+    accepted : exit statuses of success
 
     Raises `subprocess.CalledProcessError` when it fails. Needs a Unix system.
     """
@@ -49,7 +55,7 @@ def run_measured(command: Sequence[str | Path], environment: Mapping[str, str] |
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
     sampler.stop()
-    if process.returncode != 0:
+    if process.returncode not in accepted:
         raise subprocess.CalledProcessError(process.returncode, words, output)
     return Measured(
         output=output,
