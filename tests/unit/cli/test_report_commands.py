@@ -81,17 +81,21 @@ def test_inspect_of_a_file_with_a_damaged_header_fails(flags, scene_file, capsys
 
 def test_what_a_codec_cannot_say_of_a_damaged_object_is_left_out(tmp_path, capsys):
     path = tmp_path / "a.nscene"
-    np.save(tmp_path / "a.npy", np.arange(64, dtype=np.float32).reshape(4, 4, 4))
-    scene_codec.encode(tmp_path / "a.npy", path)
-    (item,) = scene_codec.inspect(path).objects
-    assert item.details
+    sources = [tmp_path / "a.npy", tmp_path / "b.npy"]  # a file of one small object has one checksum
+    for source in sources:
+        np.save(source, np.arange(64, dtype=np.float32).reshape(4, 4, 4))
+    scene_codec.encode(sources, path)
+    items = scene_codec.inspect(path).objects
+    assert [item.name for item in items] == ["a", "b"]
+    assert all(item.details for item in items)
     content = bytearray(path.read_bytes())
-    content[-sum(part.bytes for part in item.sections)] ^= 1
+    content[-sum(part.bytes for item in items for part in item.sections)] ^= 1
     path.write_bytes(content)
     with pytest.raises(CorruptFileError, match="object 'a'"):
         scene_codec.inspect(path)
     summary = scene_codec.inspect(path, check=True)
     assert not summary.objects[0].details
+    assert summary.objects[1].details
     assert len(summary.damage) == 1
     assert main(["inspect", str(path)]) == 2
     assert "object 'a'" in capsys.readouterr().err
