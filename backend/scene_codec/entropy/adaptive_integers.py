@@ -72,10 +72,6 @@ class IntegerModel:
             )
         return -found if negative else found
 
-    def cost(self, counter: BitCounter, value: int, contexts: Sequence[int]) -> float:
-        """Return about how many bits an integer would take; bits below the highest count as one each."""
-        return self.costs(counter, contexts).of(value)
-
     def costs(self, counter: BitCounter, contexts: Sequence[int]) -> IntegerCosts:
         """Return what integers would take in one context, as long as nothing is coded."""
         return IntegerCosts(self, counter, contexts)

@@ -101,7 +101,7 @@ def test_arbitrary_bytes_give_integers_in_range_or_are_refused(data, places):
 def test_the_cost_of_an_integer_is_what_coding_it_adds_but_for_its_low_bits(value, context):
     """Bits below the highest are even beforehand, and the cost takes them for that."""
     counter = BitCounter(SIGNED_PRIOR)
-    foretold = SIGNED.cost(counter, value, context)
+    foretold = SIGNED.costs(counter, context).of(value)
     assert counter.bits == 0.0
     SIGNED.code(counter, value, context)
     # Bits below the highest count as one each, but share a mixer that learns from one to the next.
@@ -112,13 +112,13 @@ def test_the_cost_of_an_integer_is_what_coding_it_adds_but_for_its_low_bits(valu
 @pytest.mark.parametrize("value", [-6, -1, 0, 1, 3, 900])
 def test_what_is_usual_becomes_cheap(value):
     counter = BitCounter(SIGNED_PRIOR)
-    before = SIGNED.cost(counter, value, (1, 1, 1))
+    before = SIGNED.costs(counter, (1, 1, 1)).of(value)
     for _ in range(200):
         SIGNED.code(counter, value, (1, 1, 1))
     # The bits below the highest stay at one each in this estimate.
     low_bits = max(abs(value).bit_length() - 1, 0)
-    assert SIGNED.cost(counter, value, (1, 1, 1)) < 0.35 * (before - low_bits) + low_bits
-    assert SIGNED.cost(counter, value, (1, 1, 1)) < SIGNED.cost(counter, -2 * value - 5, (1, 1, 1))
+    assert SIGNED.costs(counter, (1, 1, 1)).of(value) < 0.35 * (before - low_bits) + low_bits
+    assert SIGNED.costs(counter, (1, 1, 1)).of(value) < SIGNED.costs(counter, (1, 1, 1)).of(-2 * value - 5)
 
 
 def test_contexts_are_told_apart():

@@ -118,7 +118,7 @@ def _starts_of_many(
     faces, most = first, coder.most_faces_of(form)
     before: tuple[int, float] | None = None
     for _ in range(_MOVES if first <= _VERY_MANY_FACES else 1):
-        share = coder.unrounded(coder.fitted(faces, form)) / wanted
+        share = max(coder.unrounded(coder.fitted(faces, form)) / wanted, _NOTHING)
         if _GOOD_SHARE[0] <= share <= _GOOD_SHARE[1]:
             break
         power = 1.0
