@@ -1,4 +1,4 @@
-"""What a user's settings make of a preset's; the same for all codecs."""
+"""A codec's presets, and what a user's settings make of them; the same for all codecs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ import msgspec
 from scene_codec.errors import InvalidRequestError
 
 Settings = TypeVar("Settings", bound=msgspec.Struct)
+
+
+def settings_of_preset(
+    presets: Mapping[str, tuple[str, Settings]], name: str, codec: str | None = None
+) -> Settings:
+    """Return the settings of a preset. Raises `InvalidRequestError` for an unknown name.
+
+    presets : what each is for, and its settings
+    codec : whose presets they are, if the error shall say so
+    """
+    if name not in presets:
+        owner = "There is" if codec is None else f"{codec} has"
+        raise InvalidRequestError(f"{owner} no preset '{name}'; choose one of: {', '.join(presets)}.")
+    return presets[name][1]
 
 
 def with_overrides(codec: str, base: Settings, overrides: Mapping[str, Any]) -> Settings:
@@ -28,6 +42,12 @@ def with_overrides(codec: str, base: Settings, overrides: Mapping[str, Any]) -> 
         return msgspec.convert({**fields, **overrides}, type(base))
     except msgspec.ValidationError as error:
         raise InvalidRequestError(f"A setting of {codec} is wrong: {_in_words(str(error))}.") from error
+
+
+def refuse_contradiction(codec: str, fault: str | None) -> None:
+    """Raise `InvalidRequestError` if there is something that a codec's settings cannot mean together."""
+    if fault is not None:
+        raise InvalidRequestError(f"The settings of {codec} contradict each other: {fault}.")
 
 
 def _in_words(message: str) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from scene_codec.errors import InvalidRequestError
+from scene_codec.codecs.overrides import settings_of_preset
 from scene_codec.networks.decoder_shape import doublings
 
 CODEC_NAME = "mesh-necgs"
@@ -161,7 +161,4 @@ def contradiction(settings: MeshNecgsSettings) -> str | None:
 
 def settings_for(preset: str | None) -> MeshNecgsSettings:
     """Return the settings of a preset. Raises `InvalidRequestError` for an unknown name."""
-    name = DEFAULT_PRESET if preset is None else preset
-    if name not in PRESETS:
-        raise InvalidRequestError(f"There is no preset '{name}'; choose one of: {', '.join(PRESETS)}.")
-    return PRESETS[name][1]
+    return settings_of_preset(PRESETS, DEFAULT_PRESET if preset is None else preset)

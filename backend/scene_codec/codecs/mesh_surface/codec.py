@@ -16,8 +16,7 @@ from scene_codec.codecs.mesh_surface.config import (
     contradiction,
     settings_for,
 )
-from scene_codec.codecs.overrides import with_overrides
-from scene_codec.errors import InvalidRequestError
+from scene_codec.codecs.overrides import refuse_contradiction, with_overrides
 from scene_codec.geometry.scene_object import SceneObject
 from scene_codec.progress import Progress
 from scene_codec.reports import CodecInfo, Details, ObjectFailure
@@ -53,9 +52,7 @@ class MeshSurfaceCodec:
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> MeshSurfaceSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
         settings = with_overrides(CODEC_NAME, settings_for(preset), overrides)
-        fault = contradiction(settings, frozenset(overrides))
-        if fault is not None:
-            raise InvalidRequestError(f"The settings of {CODEC_NAME} contradict each other: {fault}.")
+        refuse_contradiction(CODEC_NAME, contradiction(settings, frozenset(overrides)))
         return settings
 
     def encode(

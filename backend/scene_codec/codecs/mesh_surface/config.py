@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from scene_codec.errors import InvalidRequestError
+from scene_codec.codecs.overrides import settings_of_preset
 
 CODEC_NAME = "mesh-surface"
 DEFAULT_PRESET = "balanced"
@@ -53,12 +53,7 @@ PRESETS: dict[str, tuple[str, MeshSurfaceSettings]] = {
 
 def settings_for(preset: str | None) -> MeshSurfaceSettings:
     """Return the settings of a preset. Raises `InvalidRequestError` for an unknown one."""
-    name = preset or DEFAULT_PRESET
-    if name not in PRESETS:
-        raise InvalidRequestError(
-            f"{CODEC_NAME} has no preset '{name}'; choose one of: {', '.join(PRESETS)}."
-        )
-    return PRESETS[name][1]
+    return settings_of_preset(PRESETS, preset or DEFAULT_PRESET, CODEC_NAME)
 
 
 def contradiction(settings: MeshSurfaceSettings, changed: frozenset[str]) -> str | None:

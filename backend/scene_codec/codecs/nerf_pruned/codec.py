@@ -16,8 +16,7 @@ from scene_codec.codecs.nerf_pruned.config import (
     contradiction,
     settings_for,
 )
-from scene_codec.codecs.overrides import with_overrides
-from scene_codec.errors import InvalidRequestError
+from scene_codec.codecs.overrides import refuse_contradiction, with_overrides
 from scene_codec.reports import CodecInfo, Details
 
 if TYPE_CHECKING:
@@ -47,9 +46,7 @@ class NerfPrunedCodec:
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> NerfPrunedSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
         settings = with_overrides(CODEC_NAME, settings_for(preset), overrides)
-        fault = contradiction(settings)
-        if fault is not None:
-            raise InvalidRequestError(f"The settings of {CODEC_NAME} contradict each other: {fault}.")
+        refuse_contradiction(CODEC_NAME, contradiction(settings))
         return settings
 
     def encode(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from scene_codec.codecs.overrides import with_overrides
+from scene_codec.codecs.overrides import refuse_contradiction, with_overrides
 from scene_codec.codecs.radiance_vqrf import syntax
 from scene_codec.codecs.radiance_vqrf.config import (
     CODEC_NAME,
@@ -19,7 +19,6 @@ from scene_codec.codecs.radiance_vqrf.config import (
     unused,
 )
 from scene_codec.codecs.radiance_vqrf.stored_field import FieldHeader, read_header
-from scene_codec.errors import InvalidRequestError
 from scene_codec.reports import CodecInfo, Details
 
 if TYPE_CHECKING:
@@ -49,9 +48,7 @@ class RadianceVqrfCodec:
     def settings(self, preset: str | None, overrides: Mapping[str, Any]) -> RadianceVqrfSettings:
         """Return a preset's settings with some fields replaced. Raises `InvalidRequestError`."""
         settings = with_overrides(CODEC_NAME, settings_for(preset), overrides)
-        fault = contradiction(settings) or unused(overrides, settings)
-        if fault is not None:
-            raise InvalidRequestError(f"The settings of {CODEC_NAME} contradict each other: {fault}.")
+        refuse_contradiction(CODEC_NAME, contradiction(settings) or unused(overrides, settings))
         return settings
 
     def encode(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from scene_codec.errors import InvalidRequestError
+from scene_codec.codecs.overrides import settings_of_preset
 
 CODEC_NAME = "radiance-vqrf"
 DEFAULT_PRESET = "balanced"
@@ -105,12 +105,7 @@ OF_FINE_TUNING = ("rays", "learning_rate")
 
 def settings_for(preset: str | None) -> RadianceVqrfSettings:
     """Return the settings of a preset. Raises `InvalidRequestError` for an unknown one."""
-    name = preset or DEFAULT_PRESET
-    if name not in PRESETS:
-        raise InvalidRequestError(
-            f"{CODEC_NAME} has no preset '{name}'; choose one of: {', '.join(PRESETS)}."
-        )
-    return PRESETS[name][1]
+    return settings_of_preset(PRESETS, preset or DEFAULT_PRESET, CODEC_NAME)
 
 
 def unused(overrides: Mapping[str, Any], settings: RadianceVqrfSettings) -> str | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 
-from scene_codec.errors import InvalidRequestError
+from scene_codec.codecs.overrides import settings_of_preset
 
 CODEC_NAME = "volume-vae"
 DEFAULT_PRESET = "rate"
 
-Settings = TypeVar("Settings")
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Margin = Literal[0, 1, 2]
 Blend = Literal["crop", "box", "smooth"]
@@ -147,15 +146,9 @@ TRAINING_PRESETS: dict[str, tuple[str, TrainingSettings]] = {
 
 def settings_for(preset: str | None) -> VolumeVaeSettings:
     """Return the settings of a preset. Raises `InvalidRequestError` for an unknown name."""
-    return _chosen(PRESETS, DEFAULT_PRESET if preset is None else preset)
+    return settings_of_preset(PRESETS, DEFAULT_PRESET if preset is None else preset)
 
 
 def training_settings_for(preset: str | None) -> TrainingSettings:
     """Return the training settings of a preset. Raises `InvalidRequestError` for an unknown name."""
-    return _chosen(TRAINING_PRESETS, DEFAULT_PRESET if preset is None else preset)
-
-
-def _chosen(presets: dict[str, tuple[str, Settings]], name: str) -> Settings:
-    if name not in presets:
-        raise InvalidRequestError(f"There is no preset '{name}'; choose one of: {', '.join(presets)}.")
-    return presets[name][1]
+    return settings_of_preset(TRAINING_PRESETS, DEFAULT_PRESET if preset is None else preset)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from scene_codec.codecs.overrides import settings_of_preset
 from scene_codec.errors import InvalidRequestError
 
 CODEC_NAME = "volume-wavelet"
@@ -70,10 +71,7 @@ PRESETS: dict[str, tuple[str, VolumeWaveletSettings]] = {
 
 def settings_for(preset: str | None) -> VolumeWaveletSettings:
     """Return the settings of a preset. Raises `InvalidRequestError` for an unknown name."""
-    name = DEFAULT_PRESET if preset is None else preset
-    if name not in PRESETS:
-        raise InvalidRequestError(f"There is no preset '{name}'; choose one of: {', '.join(PRESETS)}.")
-    return PRESETS[name][1]
+    return settings_of_preset(PRESETS, DEFAULT_PRESET if preset is None else preset)
 
 
 def check_settings(settings: VolumeWaveletSettings) -> None:
