@@ -66,13 +66,7 @@ class SCENE_CODEC_OT_export_nscene(MeshQuality, ExportHelper, bpy.types.Operator
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Hand over to the encoder, which runs as a job of its own."""
-        quality = {name: getattr(self, name) for name in MESH_QUALITY_PROPERTIES}
-        return _run(
-            bpy.ops.scene_codec.encode_selected,
-            filepath=self.filepath,
-            apply_modifiers=self.apply_modifiers,
-            **quality,
-        )
+        return _encode(self, bpy.ops.scene_codec.encode_selected, MESH_QUALITY_PROPERTIES)
 
 
 class SCENE_CODEC_OT_export_volumes(VolumeQuality, ExportHelper, bpy.types.Operator):
@@ -97,13 +91,7 @@ class SCENE_CODEC_OT_export_volumes(VolumeQuality, ExportHelper, bpy.types.Opera
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         """Hand over to the encoder, which runs as a job of its own."""
-        quality = {name: getattr(self, name) for name in QUALITY_PROPERTIES}
-        return _run(
-            bpy.ops.scene_codec.encode_volumes,
-            filepath=self.filepath,
-            apply_modifiers=self.apply_modifiers,
-            **quality,
-        )
+        return _encode(self, bpy.ops.scene_codec.encode_volumes, QUALITY_PROPERTIES)
 
 
 class SCENE_CODEC_FH_nscene(bpy.types.FileHandler):
@@ -119,6 +107,14 @@ class SCENE_CODEC_FH_nscene(bpy.types.FileHandler):
     def poll_drop(cls, context: bpy.types.Context) -> bool:
         """Everywhere objects can be dropped; in background, where there is no area, too."""
         return context.area is None or context.area.type in {"VIEW_3D", "OUTLINER"}
+
+
+def _encode(
+    export: bpy.types.Operator, encoder: Callable[..., set[str]], quality: tuple[str, ...]
+) -> set[str]:
+    """Run an encoder with what was chosen in the file browser. `quality` names the properties of that."""
+    chosen = ("filepath", "apply_modifiers", *quality)
+    return _run(encoder, **{name: getattr(export, name) for name in chosen})
 
 
 def _run(operator: Callable[..., set[str]], **properties: object) -> set[str]:

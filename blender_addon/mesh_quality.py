@@ -7,6 +7,8 @@ from typing import Any
 
 from bpy.props import EnumProperty, FloatProperty, IntProperty
 
+from .typed_numbers import as_typed
+
 QUALITIES = (
     ("PRESET", "Preset", "As the preset says"),
     ("ERROR", "Closeness", "How far the surface may be off; as few triangles and bytes as that takes"),
@@ -85,7 +87,7 @@ def error_of(detail: float) -> float:
 def mesh_codec_settings(quality: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever has the mix-in
     """Return what the properties mean for the codec; empty where the preset decides all."""
     if quality.quality == "ERROR":
-        return {"target_error": _plain(quality.target_error)}
+        return {"target_error": as_typed(quality.target_error)}
     if quality.quality == "SIZE":
         return {"target_size": max(64, round(quality.size_kb * 1000))}
     if quality.quality == "TRIANGLES":
@@ -104,8 +106,3 @@ def quality_applies(codec: str, known: list[dict[str, Any]]) -> bool:
         if each["name"] == codec or not codec:
             return "target_error" in each.get("quality_settings", ())
     return codec in {"", DEFAULT_CODEC}
-
-
-def _plain(value: float) -> float:
-    """Return the number that was typed: a float32 of Blender's holds about seven digits of it."""
-    return float(f"{value:.7g}")

@@ -6,6 +6,8 @@ from typing import Any
 
 from bpy.props import EnumProperty, FloatProperty
 
+from .typed_numbers import as_typed
+
 
 class VolumeQuality:
     """Mix-in with the properties; the panel's settings and the operator have the same."""
@@ -82,18 +84,13 @@ def codec_settings(quality: Any) -> dict[str, Any]:  # noqa: ANN401 - whatever h
     """Return what the properties mean for the codec; empty where the preset decides all."""
     settings: dict[str, Any] = {}
     if quality.quality == "PSNR":
-        settings["psnr"] = _plain(quality.psnr)
+        settings["psnr"] = as_typed(quality.psnr)
     elif quality.quality == "MAX_ERROR":
-        settings["max_error"] = _plain(quality.max_error)
+        settings["max_error"] = as_typed(quality.max_error)
     elif quality.quality == "SIZE":
         settings["target_size"] = max(1, round(quality.size_kb * 1000))
     elif quality.quality == "LOSSLESS":
         settings["lossless"] = True
     if quality.topology == "TOLERANT" and quality.quality not in EXACT_ONLY:
-        settings |= {"topology": "tolerant", "tolerance": _plain(quality.tolerance)}
+        settings |= {"topology": "tolerant", "tolerance": as_typed(quality.tolerance)}
     return settings
-
-
-def _plain(value: float) -> float:
-    """Return the number that was typed: a float32 of Blender's holds about seven digits of it."""
-    return float(f"{value:.7g}")

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,21 +139,14 @@ class EncodeOperator(JobOperator):
             self.report({"WARNING"}, f"Not stored: {failure_words(job.result['failures'])}")
 
 
-def chosen_preset(operator: Any, context: bpy.types.Context) -> str:  # noqa: ANN401 - one with a quality
-    """Return an operator's preset, or that of the panel where no other quality was chosen."""
-    if operator.preset or operator.quality != "PRESET":
-        return operator.preset
-    return context.scene.scene_codec.preset
+class MeshOperator(MeshQuality):
+    """Mix-in for operators on the selected objects with a surface: how they are to be stored.
 
+    They set `if_nothing_selected`, and the property `apply_modifiers` in words of their own.
+    """
 
-class SCENE_CODEC_OT_encode_selected(MeshQuality, EncodeOperator, bpy.types.Operator):
-    """Store the selected objects in one small .nscene file"""
+    if_nothing_selected = ""
 
-    bl_idname = "scene_codec.encode_selected"
-    bl_label = "Encode Selected"
-    bl_options = {"REGISTER"}
-
-    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"} | PATH_OPTIONS)
     codec: StringProperty(name="Codec", description="Empty: the method of the panel", options={"SKIP_SAVE"})
     preset: StringProperty(name="Preset", description="Empty: the preset of the panel", options={"SKIP_SAVE"})
     settings: StringProperty(
@@ -161,31 +154,49 @@ class SCENE_CODEC_OT_encode_selected(MeshQuality, EncodeOperator, bpy.types.Oper
         description="JSON object with fields of the codec's configuration; they win over the quality",
         options={"SKIP_SAVE"},
     )
-    apply_modifiers: BoolProperty(
-        name="Apply Modifiers", description="Store the objects as seen in the viewport", default=True
-    )
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a selection; says so when there is none."""
         if not context.selected_objects:
-            cls.poll_message_set("Select the objects to encode.")
+            cls.poll_message_set(cls.if_nothing_selected)
             return False
         return True
 
+    def request(self, context: bpy.types.Context) -> EncodeRequest:
+        """Return what is asked for, without a file. Raises `jobs.JobFailedError` for wrong settings."""
+        return EncodeRequest(
+            objects=tuple(reference_to(obj) for obj in context.selected_objects),
+            codec=self.codec or context.scene.scene_codec.codec,
+            preset=self._preset(context),
+            settings=mesh_codec_settings(self) | parse_settings(self.settings),
+            apply_modifiers=self.apply_modifiers,
+        )
+
+    def _preset(self, context: bpy.types.Context) -> str:
+        """Return the operator's preset, or that of the panel where no other quality was chosen."""
+        if self.preset or self.quality != "PRESET":
+            return self.preset
+        return context.scene.scene_codec.preset
+
+
+class SCENE_CODEC_OT_encode_selected(MeshOperator, EncodeOperator, bpy.types.Operator):
+    """Store the selected objects in one small .nscene file"""
+
+    bl_idname = "scene_codec.encode_selected"
+    bl_label = "Encode Selected"
+    bl_options = {"REGISTER"}
+    if_nothing_selected = "Select the objects to encode."
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"} | PATH_OPTIONS)
+    apply_modifiers: BoolProperty(
+        name="Apply Modifiers", description="Store the objects as seen in the viewport", default=True
+    )
+
     def start_job(self, context: bpy.types.Context) -> jobs.Job:
         """Enter the job for the current selection."""
-        return start_encode(
-            EncodeRequest(
-                objects=tuple(reference_to(obj) for obj in context.selected_objects),
-                filepath=with_suffix(self.filepath),
-                codec=self.codec or context.scene.scene_codec.codec,
-                preset=chosen_preset(self, context),
-                settings=mesh_codec_settings(self) | parse_settings(self.settings),
-                device=chosen_device(),
-                apply_modifiers=self.apply_modifiers,
-            )
-        )
+        filepath = with_suffix(self.filepath)
+        return start_encode(replace(self.request(context), filepath=filepath, device=chosen_device()))
 
 
 def parse_settings(text: str) -> dict[str, Any]:

@@ -4,23 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, StringProperty
+from bpy.props import BoolProperty
 
 from .. import backend_session, jobs, protocol
 from ..array_files import ArrayFolder
-from ..bridges.object_reader import reference_to
 from ..encode_report import estimate_words, failure_words
-from ..mesh_quality import MeshQuality, mesh_codec_settings
 from ..preferences import cache_folder, locate_backend
 from ..scene_properties import remember_result
-from .encode import (
-    NOTHING_SELECTED,
-    EncodeRequest,
-    chosen_preset,
-    codec_params,
-    parse_settings,
-    read_steps,
-)
+from .encode import NOTHING_SELECTED, EncodeRequest, MeshOperator, codec_params, read_steps
 from .job_operator import JobOperator
 
 
@@ -78,43 +69,21 @@ def _made_for(request: EncodeRequest) -> dict[str, Any]:
     }
 
 
-class SCENE_CODEC_OT_estimate_selected(MeshQuality, JobOperator, bpy.types.Operator):
+class SCENE_CODEC_OT_estimate_selected(MeshOperator, JobOperator, bpy.types.Operator):
     """Tell about how many bytes and triangles the selected objects will come to. Nothing is written"""
 
     bl_idname = "scene_codec.estimate_selected"
     bl_label = "Estimate"
     bl_options = {"REGISTER"}
+    if_nothing_selected = "Select the objects to estimate."
 
-    codec: StringProperty(name="Codec", description="Empty: the method of the panel", options={"SKIP_SAVE"})
-    preset: StringProperty(name="Preset", description="Empty: the preset of the panel", options={"SKIP_SAVE"})
-    settings: StringProperty(
-        name="Settings",
-        description="JSON object with fields of the codec's configuration; they win over the quality",
-        options={"SKIP_SAVE"},
-    )
     apply_modifiers: BoolProperty(
         name="Apply Modifiers", description="Take the objects as seen in the viewport", default=True
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a selection; says so when there is none."""
-        if not context.selected_objects:
-            cls.poll_message_set("Select the objects to estimate.")
-            return False
-        return True
-
     def start_job(self, context: bpy.types.Context) -> jobs.Job:
         """Enter the job for the current selection."""
-        return start_estimate(
-            EncodeRequest(
-                objects=tuple(reference_to(obj) for obj in context.selected_objects),
-                codec=self.codec or context.scene.scene_codec.codec,
-                preset=chosen_preset(self, context),
-                settings=mesh_codec_settings(self) | parse_settings(self.settings),
-                apply_modifiers=self.apply_modifiers,
-            )
-        )
+        return start_estimate(self.request(context))
 
     def finish(self, context: bpy.types.Context, job: jobs.Job) -> None:
         """Tell the sums, and what cannot be stored."""
