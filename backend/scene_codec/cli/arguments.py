@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
@@ -190,6 +191,14 @@ class ReportArguments:
 
     json: bool = False
     """Print the answer as JSON."""
+
+
+def early_parser() -> argparse.ArgumentParser:
+    """Return a parser for flags that are looked up before all are parsed: others, or help, depend on them.
+
+    It takes neither help nor the beginnings of flags for itself, and leaves everything else to `parse`.
+    """
+    return argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
 
 
 def parse(

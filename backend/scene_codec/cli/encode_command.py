@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import tyro
 
 from scene_codec import api
 from scene_codec.bitstream import begins_scene_file, open_scene_file
-from scene_codec.cli.arguments import AddArguments, EncodeArguments, parse
+from scene_codec.cli.arguments import AddArguments, EncodeArguments, early_parser, parse
 from scene_codec.cli.codec_settings import given_settings
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.input_patterns import expand_patterns
@@ -85,7 +84,7 @@ class NoSettings(msgspec.Struct, frozen=True, kw_only=True):
 def encode(arguments: list[str]) -> int:
     """Run `encode` and return the exit status."""
     # The flags depend on the codec, and the values that --help shows on the preset: both are looked up first.
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early = early_parser()
     early.add_argument("--codec")
     early.add_argument("--preset")
     chosen, rest = early.parse_known_args(arguments)
@@ -133,7 +132,7 @@ def _codec_for(words: list[str]) -> str:
 
 def add(arguments: list[str]) -> int:
     """Run `add` and return the exit status."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early = early_parser()
     early.add_argument("--output", "-o")
     early.add_argument("--preset")
     chosen, rest = early.parse_known_args(arguments)

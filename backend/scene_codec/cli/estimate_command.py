@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import cast
 
 import msgspec
 import tyro
 
-from scene_codec.cli.arguments import EstimateArguments, parse
+from scene_codec.cli.arguments import EstimateArguments, early_parser, parse
 from scene_codec.cli.codec_settings import given_settings
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.input_patterns import expand_patterns
@@ -49,7 +48,7 @@ Examples:
 def estimate(arguments: list[str]) -> int:
     """Run `estimate` and return the exit status."""
     # The flags depend on the codec, and the values that --help shows on the preset: both are looked up first.
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early = early_parser()
     early.add_argument("--codec")
     early.add_argument("--preset")
     chosen, _ = early.parse_known_args(arguments)

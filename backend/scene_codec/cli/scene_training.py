@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 import msgspec
 from tyro.conf import Positional, arg
 
-from scene_codec.cli.arguments import Device, OutputPath
+from scene_codec.cli.arguments import Device, OutputPath, early_parser
 from scene_codec.cli.interrupt import cancel_on_interrupt
 from scene_codec.cli.terminal import duration, progress_bar, results, shown, size
 from scene_codec.errors import Cancelled, InvalidRequestError
@@ -26,6 +25,22 @@ if TYPE_CHECKING:
 CHECKPOINT_SUFFIX = ".checkpoint"
 PREVIEW_SUFFIX = ".preview.png"
 DEFAULT_PRESETS = {"cpu": "fast", "cuda": "large"}
+
+DATASET_HELP = """\
+DATASET is a folder with pictures and their cameras, in one of these layouts:
+  transforms_train.json (with _val and _test)   NeRF's own scenes, rendered with Blender
+  transforms.json                               instant-ngp, nerfstudio, and what their tools make with COLMAP
+  poses_bounds.npy with images/, images_8/ ...  forward-facing captures (LLFF)
+  intrinsics.txt with pose/ and rgb/            NSVF's scenes
+
+Lenses may bend lines as OpenCV describes it (k1 to k3, p1, p2 in transforms.json). Transparent pictures are
+learnt in front of white, forward-facing ones in front of black. Of a data set in one piece every eighth
+picture is kept out; these, or the split val or test, tell how good the result is."""
+
+STATE_HELP = """\
+Beside it OUTPUT.preview.png shows a view that was kept out, truth on the left, and is rewritten while
+training runs. OUTPUT.checkpoint is written with the first preview, then every minute, and when Ctrl-C stops
+the training. The same command goes on from there, also after the program was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +112,7 @@ Trainer = TypeVar("Trainer", bound=SceneTrainer)
 
 def chosen_preset(arguments: list[str]) -> str:
     """Return the preset that is asked for, or else that of the device that is meant."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early = early_parser()
     early.add_argument("--preset")
     early.add_argument("--device", default="auto")
     known = early.parse_known_args(arguments)[0]

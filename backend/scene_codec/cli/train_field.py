@@ -12,6 +12,8 @@ from scene_codec.cli.arguments import parse
 from scene_codec.cli.codec_settings import changed_settings
 from scene_codec.cli.exit_codes import OK
 from scene_codec.cli.scene_training import (
+    DATASET_HELP,
+    STATE_HELP,
     SceneReport,
     SceneTrainingArguments,
     check_paths,
@@ -33,25 +35,15 @@ if TYPE_CHECKING:
     from scene_codec.radiance.training_loop import TrainingRun
     from scene_codec.voxel_fields.field_training import FieldTrainer
 
-HELP = """Train a voxel field on pictures of a scene: densities and features on a grid, and a small network.
+HELP = f"""Train a voxel field on pictures of a scene: densities and features on a grid, and a small network.
 
-DATASET is a folder with pictures and their cameras, in one of these layouts:
-  transforms_train.json (with _val and _test)   NeRF's own scenes, rendered with Blender
-  transforms.json                               instant-ngp, nerfstudio, and what their tools make with COLMAP
-  poses_bounds.npy with images/, images_8/ ...  forward-facing captures (LLFF)
-  intrinsics.txt with pose/ and rgb/            NSVF's scenes
-
-Lenses may bend lines as OpenCV describes it (k1 to k3, p1, p2 in transforms.json). Transparent pictures are
-learnt in front of white, forward-facing ones in front of black. Of a data set in one piece every eighth
-picture is kept out; these, or the split val or test, tell how good the result is.
+{DATASET_HELP}
 
 The result is a checkpoint in the layout of DirectVoxGO (fine_last.tar), with the space that the scene takes
 up as one more entry (scene_domain). That program reads those of bounded scenes. One of a forward-facing
 capture is a plain field in normalised device coordinates, whose lens only that entry tells.
 
-Beside it OUTPUT.preview.png shows a view that was kept out, truth on the left, and is rewritten while
-training runs. OUTPUT.checkpoint is written with the first preview, then every minute, and when Ctrl-C stops
-the training. The same command goes on from there, also after the program was killed.
+{STATE_HELP}
 
 A voxel field is learnt in minutes where a network (train-nerf) takes hours, and is a larger file before it
 is encoded.

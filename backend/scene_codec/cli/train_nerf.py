@@ -12,6 +12,8 @@ from scene_codec.cli.arguments import parse
 from scene_codec.cli.codec_settings import changed_settings
 from scene_codec.cli.exit_codes import OK
 from scene_codec.cli.scene_training import (
+    DATASET_HELP,
+    STATE_HELP,
     SceneReport,
     SceneTrainingArguments,
     check_paths,
@@ -29,24 +31,14 @@ if TYPE_CHECKING:
     from scene_codec.radiance.nerf_training import NerfTrainer
     from scene_codec.radiance.training_loop import TrainingRun
 
-HELP = """Train a NeRF on pictures of a scene.
+HELP = f"""Train a NeRF on pictures of a scene.
 
-DATASET is a folder with pictures and their cameras, in one of these layouts:
-  transforms_train.json (with _val and _test)   NeRF's own scenes, rendered with Blender
-  transforms.json                               instant-ngp, nerfstudio, and what their tools make with COLMAP
-  poses_bounds.npy with images/, images_8/ ...  forward-facing captures (LLFF)
-  intrinsics.txt with pose/ and rgb/            NSVF's scenes
-
-Lenses may bend lines as OpenCV describes it (k1 to k3, p1, p2 in transforms.json). Transparent pictures are
-learnt in front of white, forward-facing ones in front of black. Of a data set in one piece every eighth
-picture is kept out; these, or the split val or test, tell how good the result is.
+{DATASET_HELP}
 
 The result is a checkpoint in the layout of yenchenlin/nerf-pytorch, which other programs read too, with the
 space that the scene takes up as one more entry (scene_domain).
 
-Beside it OUTPUT.preview.png shows a view that was kept out, truth on the left, and is rewritten while
-training runs. OUTPUT.checkpoint is written with the first preview, then every minute, and when Ctrl-C stops
-the training. The same command goes on from there, also after the program was killed.
+{STATE_HELP}
 
 Presets (--preset): fast, one small network, for a processor; large, one network of the published size, for a
 CUDA device; paper, a coarse and a fine network as published, which takes longest. By default large where

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import msgspec
 import tyro
 from tyro.conf import Positional, arg
 
-from scene_codec.cli.arguments import Device, Inputs, OutputPath, parse
+from scene_codec.cli.arguments import Device, Inputs, OutputPath, early_parser, parse
 from scene_codec.cli.codec_settings import changed_settings
 from scene_codec.cli.exit_codes import LEFT_OUT, OK
 from scene_codec.cli.input_patterns import expand_patterns
@@ -101,7 +100,7 @@ class TrainReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def train_volume(arguments: list[str]) -> int:
     """Run `train-volume` and return the exit status."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early = early_parser()
     early.add_argument("--preset", default="rate")
     preset = training_settings_for(early.parse_known_args(arguments)[0].preset)
     default = TrainVolumeArguments(output=tyro.MISSING, settings=preset)
