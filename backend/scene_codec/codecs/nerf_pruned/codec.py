@@ -17,6 +17,7 @@ from scene_codec.codecs.nerf_pruned.config import (
     settings_for,
 )
 from scene_codec.codecs.overrides import refuse_contradiction, with_overrides
+from scene_codec.codecs.radiance_parts.field_details import quality_details, space_details
 from scene_codec.reports import CodecInfo, Details
 
 if TYPE_CHECKING:
@@ -85,8 +86,6 @@ class NerfPrunedCodec:
 def _details(header: syntax.FieldHeader) -> dict[str, Any]:
     """Return what is worth knowing of a field. PSNRs are None where nothing was measured."""
     shapes = [stored.shape for stored in header.networks]
-    to_field, to_pictures = (None if value < 0 else value / 100 for value in header.hundredths)
-    domain = header.domain
     return {
         "networks": len(shapes),
         "trunk": shapes[0].trunk,
@@ -94,14 +93,10 @@ def _details(header: syntax.FieldHeader) -> dict[str, Any]:
         "weights_and_biases": sum(shape.parameters for shape in shapes),
         "before": header.source_parameters,
         "zero": header.zeros / 1000,
-        "space": "world" if domain.ndc is None else "forward-facing",
-        "near": domain.near,
-        "far": domain.far,
-        "background": "white" if domain.white_background else "black",
-        "corner_width": domain.corner_width,
+        **space_details(header.domain),
+        "corner_width": header.domain.corner_width,
         "cells": header.cells or None,
-        "psnr_to_field": to_field,
-        "psnr_to_training_pictures": to_pictures,
+        **quality_details(header.hundredths),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from scene_codec.codecs.overrides import refuse_contradiction, with_overrides
+from scene_codec.codecs.radiance_parts.field_details import quality_details, space_details
 from scene_codec.codecs.radiance_vqrf import syntax
 from scene_codec.codecs.radiance_vqrf.config import (
     CODEC_NAME,
@@ -86,8 +87,6 @@ class RadianceVqrfCodec:
 
 def _details(header: FieldHeader) -> dict[str, Any]:
     """Return what is worth knowing of a field. PSNRs are None where nothing was measured."""
-    to_field, to_pictures = (None if value < 0 else value / 100 for value in header.hundredths)
-    domain = header.domain
     return {
         "family": header.family,
         "method": header.method,
@@ -97,12 +96,8 @@ def _details(header: FieldHeader) -> dict[str, Any]:
         "shader": header.shader.kind,
         "shader_widths": header.shader.widths,
         "before": header.source_parameters,
-        "space": "world" if domain.ndc is None else "forward-facing",
-        "near": domain.near,
-        "far": domain.far,
-        "background": "white" if domain.white_background else "black",
-        "psnr_to_field": to_field,
-        "psnr_to_training_pictures": to_pictures,
+        **space_details(header.domain),
+        **quality_details(header.hundredths),
     }
 
 

@@ -5,6 +5,7 @@ Source: Li et al. 2023 (VQRF), section 3.1, with samples and threshold of the re
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -18,7 +19,7 @@ from scene_codec.voxel_fields.grid_model import GridModel, visible_nodes
 from scene_codec.voxel_fields.node_statistics import add_parts
 from scene_codec.voxel_fields.shading import PlainShader
 from scene_codec.voxel_fields.voxel_model import VoxelModel
-from scene_codec.voxel_fields.voxel_rendering import occupied_samples, trace
+from scene_codec.voxel_fields.voxel_rendering import Trace, occupied_samples, trace
 
 RAYS_AT_ONCE = 4096
 _ADDED = 1e-6
@@ -64,15 +65,25 @@ def look_at_all_rays(
     )
     met = []
     with torch.no_grad():
-        for start in range(0, cameras.pixels, RAYS_AT_ONCE):
-            progress.update(start / cameras.pixels, f"ray {start:,} of {cameras.pixels:,}")
-            pixel = torch.arange(start, min(start + RAYS_AT_ONCE, cameras.pixels))
-            rays = to_field_space(cameras.rays(pixel).to(device), domain)
-            meeting = rays_that_meet(plain, rays, domain)
-            met.append(pixel[meeting.cpu()].int())
-            seen = trace(plain, rays.select(meeting), domain)
+        for pixels, seen in trace_all_rays(plain, domain, cameras, device, progress):
+            met.append(pixels)
             add_parts(seen, seen.place[seen.coloured], seen.weights[seen.coloured], importance)
     return ScenePass(importance, torch.cat(met))
+
+
+def trace_all_rays(
+    model: VoxelModel, domain: SceneDomain, cameras: CameraSet, device: torch.device, progress: Progress
+) -> Iterator[tuple[Tensor, Trace]]:
+    """Yield, some rays at a time, those (n,) int32 that pass something, and what they meet.
+
+    Raises `Cancelled`.
+    """
+    for start in range(0, cameras.pixels, RAYS_AT_ONCE):
+        progress.update(start / cameras.pixels, f"ray {start:,} of {cameras.pixels:,}")
+        pixel = torch.arange(start, min(start + RAYS_AT_ONCE, cameras.pixels))
+        rays = to_field_space(cameras.rays(pixel).to(device), domain)
+        meeting = rays_that_meet(model, rays, domain)
+        yield pixel[meeting.cpu()].int(), trace(model, rays.select(meeting), domain)
 
 
 def rays_that_meet(model: VoxelModel, rays: FieldRays, domain: SceneDomain) -> Tensor:

@@ -23,12 +23,7 @@ from scene_codec.codecs.radiance_vqrf.paper_finetuning import (
     do_steps,
 )
 from scene_codec.codecs.radiance_vqrf.paper_grid import halves
-from scene_codec.codecs.radiance_vqrf.paper_importance import (
-    RAYS_AT_ONCE,
-    Split,
-    rays_that_meet,
-    split_by_importance,
-)
+from scene_codec.codecs.radiance_vqrf.paper_importance import Split, split_by_importance, trace_all_rays
 from scene_codec.codecs.radiance_vqrf.paper_planes import (
     PLANES,
     PaperPlane,
@@ -93,13 +88,8 @@ def look_at_planes(
     plain = replace(model, basis=model.basis[:3], shader=PlainShader())
     met = []
     with torch.no_grad():
-        for start in range(0, cameras.pixels, RAYS_AT_ONCE):
-            progress.update(start / cameras.pixels, f"ray {start:,} of {cameras.pixels:,}")
-            pixel = torch.arange(start, min(start + RAYS_AT_ONCE, cameras.pixels))
-            rays = to_field_space(cameras.rays(pixel).to(device), domain)
-            meeting = rays_that_meet(plain, rays, domain)
-            met.append(pixel[meeting.cpu()].int())
-            seen = trace(plain, rays.select(meeting), domain)
+        for pixels, seen in trace_all_rays(plain, domain, cameras, device, progress):
+            met.append(pixels)
             assert isinstance(seen.probe, FactoredProbe)
             places = seen.probe.places[seen.place[seen.coloured]]
             _add_to_planes(model, places, seen.weights[seen.coloured], importance)
