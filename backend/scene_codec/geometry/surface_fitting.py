@@ -14,7 +14,7 @@ import igl
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags, eye, kron
-from scipy.sparse.linalg import splu
+from scipy.sparse.linalg import LinearOperator, cg
 
 from scene_codec.geometry.crease_detection import Shape, detected_features
 from scene_codec.geometry.loop_subdivision import SubdividedSurface, SurfaceFeatures
@@ -27,6 +27,9 @@ _BORDER_HOLD = 0.03
 
 _HOLD = 1e-3
 """What holds a vertex in place, against the mean weight of all."""
+
+_SOLVED_WITHIN, _MOST_ITERATIONS = 1e-2, 200
+"""Of the pull on all vertices, what may be left after a step, and how long that is worked on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,15 +159,22 @@ def _held(error: SurfaceError, held: NDArray[np.bool_], way_back: NDArray[np.flo
 
 
 def _step(error: SurfaceError, vertices: int) -> NDArray[np.float64]:
-    """Return the moves (v, 3) that make the quadratic least."""
+    """Return the moves (v, 3) that make the quadratic least, about.
+
+    Conjugate gradients, with each vertex solved for itself as the preconditioner, are there after 10 to 40
+    iterations, as far as surfaces can tell; factors of the system take minutes where faces are many.
+    """
     hold = _HOLD * float(error.curvature.diagonal().mean())
-    system = error.curvature + hold * eye(3 * vertices)
-    # It is symmetric and positive: three times as fast as what is made for any matrix.
-    factors = splu(
-        system.tocsc(), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
+    system = (error.curvature + hold * eye(3 * vertices)).tobsr((3, 3))
+    rows = np.repeat(np.arange(vertices), np.diff(system.indptr))
+    alone = rows == system.indices
+    inverse = np.zeros((vertices, 3, 3))
+    inverse[rows[alone]] = np.linalg.inv(system.data[alone])
+    of_vertices = LinearOperator(
+        system.shape, matvec=lambda x: np.matmul(inverse, x.reshape(-1, 3, 1)).reshape(-1)
     )
-    moves: NDArray[np.float64] = factors.solve(error.pull).reshape(-1, 3)
-    return moves
+    moves, _ = cg(system, error.pull, rtol=_SOLVED_WITHIN, maxiter=_MOST_ITERATIONS, M=of_vertices)
+    return np.asarray(moves, np.float64).reshape(-1, 3)
 
 
 def _sample(

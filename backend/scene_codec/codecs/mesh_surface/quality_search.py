@@ -181,7 +181,7 @@ def _sketched_error(coder: SurfaceCoder, faces: int, form: Form) -> float:
 class _Bracket:
     """Numbers of faces known to be too few, and enough: errors fall by leaps where a shape needs so many.
 
-    shares : of the wanted error, by what was tried
+    shares : of the wanted error, by what was tried, in that order
     """
 
     too_few: int
@@ -216,10 +216,18 @@ class _Bracket:
         return share > usual * self.shares[max(fewer)]
 
     def _between(self, aim: float) -> int:
-        """Return where a power law through both ends has a share, not too near an end."""
+        """Return where a power law through both ends has a share, not too near an end.
+
+        Errors seldom follow one. After two tries on the same side, the other end counts for half (the
+        "Illinois" rule: M. Dowell, P. Jarratt, 1971).
+        """
         few, many = math.log(self.too_few), math.log(self.enough)
-        high, low = math.log(self.shares[self.too_few]), math.log(self.shares[self.enough])
-        place = (high - math.log(aim)) / (high - low)
+        above = math.log(self.shares[self.too_few] / aim)
+        below = math.log(aim / self.shares[self.enough])
+        last, *before = [share > aim for share in self.shares.values()][-1:-3:-1]
+        if before == [last]:
+            above, below = (above, 0.5 * below) if last else (0.5 * above, below)
+        place = above / (above + below)
         return round(math.exp(few + min(max(place, 0.15), 0.85) * (many - few)))
 
 

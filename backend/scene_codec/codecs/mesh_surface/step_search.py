@@ -25,11 +25,20 @@ _HIGHEST_AIM = 0.985
 _MADE_UP = 0.03
 """How far below a try may be aimed, of that, after one that came out above."""
 
+_USUAL_POWER, _POWERS = 2.0, (0.7, 3.0)
+"""With which powers of the step that may grow."""
+
+_LEAST_ADDED = 0.05
+"""Of an error, what rounding is taken to have added at least."""
+
 _HARDLY_MORE = 1.02
 """What rounding may make of the error of a surface that is not near enough in any case."""
 
-_CLOSE, _CLOSE_ENOUGH = 0.96, 0.93
+_CLOSE, _CLOSE_ENOUGH = 0.975, 0.93
 """Share of the wanted error with which no other step is tried, of few and of many faces."""
+
+_NEAR, _NEAR_ENOUGH = 0.99, 0.95
+"""The same when it is checked."""
 
 _STEPS_AROUND = (1.1, 1.06, 1.03, 1.0, 0.97, 0.93, 0.88)
 """Steps against the best one found; the coarsest is taken that keeps the error when it is checked."""
@@ -46,8 +55,7 @@ class RoundingNoise:
 
     def learn(self, own: float, candidate: CodedCandidate) -> None:
         """Note what a step came to."""
-        added = candidate.distance**2 - own**2
-        self.per_step = math.sqrt(max(added, (0.05 * candidate.distance) ** 2)) / candidate.step
+        self.per_step = math.sqrt(_added(candidate, own)) / candidate.step
 
 
 def with_step_for(
@@ -75,8 +83,9 @@ def with_step_for(
 def _step_after(tried: Sequence[CodedCandidate], own: float, aim: float) -> float:
     """Return the step at which the error should be the one aimed at, between those that had less and more.
 
-    Squares of error and step lie about on a line. A try that was too far off is made up for by aiming lower,
-    or one end would stay for ever.
+    What rounding adds to the square of the error grows with some power of the step: the second where all of a
+    surface is off anyway, less where most of it is exact. A try that was too far off is made up for by aiming
+    lower, or one end would stay for ever.
 
     own : error before rounding, which is that of a step of 0
     """
@@ -84,15 +93,30 @@ def _step_after(tried: Sequence[CodedCandidate], own: float, aim: float) -> floa
     goal = aim - min(max(0.5 * (last.distance - aim), 0.0), _MADE_UP * aim)
     below = max((x for x in tried if x.distance <= goal), key=lambda x: x.step, default=None)
     above = min((x for x in tried if x.distance > goal), key=lambda x: x.step, default=None)
-    low = (below.step, below.distance) if below is not None else (0.0, min(own, goal))
-    if above is None:
-        rise, run = last.distance**2 - min(own, last.distance) ** 2, last.step**2
-        reach = (goal**2 - last.distance**2) * run / rise if rise > 0.0 else math.inf
-        return math.sqrt(last.step**2 + reach)
-    if above.step <= low[0]:
-        return 0.5 * (above.step + low[0])
-    share = (goal**2 - low[1] ** 2) / (above.distance**2 - low[1] ** 2)
-    return math.sqrt(low[0] ** 2 + share * (above.step**2 - low[0] ** 2))
+    if below is None or above is None:
+        known, low, high = sorted(tried, key=lambda x: abs(x.distance - goal))[:2], 0.0, math.inf
+    elif above.step <= below.step:
+        return 0.5 * (above.step + below.step)
+    else:
+        known, low, high = [below, above], below.step, above.step
+    wanted = max(goal**2 - own**2, (_LEAST_ADDED * goal) ** 2)
+    reached: float = known[0].step * (wanted / _added(known[0], own)) ** (1.0 / _power(known, own))
+    return min(max(reached, low), high)
+
+
+def _power(known: Sequence[CodedCandidate], own: float) -> float:
+    """Return with which power of the step rounding adds to the square of the error."""
+    few, *many = sorted(known, key=lambda x: x.step)
+    if not many or few.step == many[0].step:
+        return _USUAL_POWER
+    rise = math.log(_added(many[0], own) / _added(few, own))
+    return min(max(rise / math.log(many[0].step / few.step), _POWERS[0]), _POWERS[1])
+
+
+def _added(candidate: CodedCandidate, own: float) -> float:
+    """Return the square of what rounding added to an error, of which a little is left in any case."""
+    least = (_LEAST_ADDED * candidate.distance) ** 2
+    return max(candidate.distance**2 - own**2, least)
 
 
 def coarsest_within(coder: SurfaceCoder, found: CodedCandidate, wanted: float) -> CodedCandidate:
@@ -102,7 +126,8 @@ def coarsest_within(coder: SurfaceCoder, found: CodedCandidate, wanted: float) -
     in the search from its points, it may lose here, and the other way round.
     """
     checked = coder.checked(found)
-    if found.distance > wanted:
+    near = _NEAR if found.fitted.faces <= MANY_FACES else _NEAR_ENOUGH
+    if found.distance > wanted or near * wanted <= checked.distance <= wanted:
         return checked
     far = _STEPS_FAR if checked.distance < _WELL_WITHIN * wanted else ()
     for factor in (*far, *_STEPS_AROUND):

@@ -44,7 +44,10 @@ FINEST_STEP, COARSEST_STEP = 2.0**-18, 0.25
 MOST_FACES = 200_000
 """Control faces that are asked of the simplifier at most."""
 
-_SKETCH_STEPS = 2
+_SKETCH_STEPS, _SKETCH_STEPS_OF_MANY = 2, 1
+_MANY_TO_SKETCH = 4_000
+"""Control faces from which a second step takes longer than it tells."""
+
 _USUAL_LEVELS, _MANY_LEVELS = 2, 3
 _FEW_FACES = 150
 """A surface of fewer control faces is subdivided once more: it costs nothing but triangles."""
@@ -168,9 +171,8 @@ class SurfaceCoder:
             levels = levels_of(form, len(control.faces), self._budget)
             surface = subdivided(control.faces, len(control.vertices), levels, features)
             start = FittedSurface(control, surface, self._no_error, form, levels, features)
-            self._sketched[key] = self._fitted_further(
-                start, min(_SKETCH_STEPS, self._settings.fit), _SKETCHED_POINTS_PER_FACE
-            )
+            steps = min(_sketch_steps(start.faces), self._settings.fit)
+            self._sketched[key] = self._fitted_further(start, steps, _SKETCHED_POINTS_PER_FACE)
         return self._sketched[key]
 
     def fitted(self, faces: int, form: Form) -> FittedSurface:
@@ -178,7 +180,7 @@ class SurfaceCoder:
         key = faces, form
         if key not in self._fitted:
             sketch = self.sketched(faces, form)
-            steps = self._settings.fit - _SKETCH_STEPS
+            steps = self._settings.fit - _sketch_steps(sketch.faces)
             self._fitted[key] = self._fitted_further(sketch, max(steps, 0), _POINTS_PER_FACE)
         return self._fitted[key]
 
@@ -263,6 +265,11 @@ class SurfaceCoder:
         if count not in self._targets:
             self._targets[count] = FittingTarget(self._simplifier.source, count, shape=self._simplifier.shape)
         return self._targets[count]
+
+
+def _sketch_steps(faces: int) -> int:
+    """Return the steps of a rough fit."""
+    return _SKETCH_STEPS if faces <= _MANY_TO_SKETCH else _SKETCH_STEPS_OF_MANY
 
 
 def code_fitted(
