@@ -10,9 +10,12 @@ from scene_codec.reports import EncodedObject, EncodeReport
 ERROR_PERCENT = "error_percent"
 """What codecs of single surfaces say of how near they came."""
 
+_MUCH_LOST = 0.5
+"""Share of a mesh's area below which what comes back is told to lack parts."""
+
 
 def missed_targets(report: EncodeReport) -> list[str]:
-    """Return a line for each mesh that came out further off, larger or finer than was asked for."""
+    """Return a line for each mesh that came out further off, larger, finer or less than was asked for."""
     settings = codec_named(report.codec).settings(report.preset, report.changed)
     error, most, budget = (getattr(settings, name, None) for name in ("target_error", "target_size", "faces"))
     if most is not None or (budget is not None and "target_error" not in report.changed):
@@ -29,6 +32,11 @@ def missed_targets(report: EncodeReport) -> list[str]:
             lines.append(f"{name}: {reached:.2g} % is not within the {error:g} % that were wanted.")
         if budget is not None and faces > budget:
             lines.append(f"{name}: {faces} triangles are more than the {budget} that were wanted.")
+        if item.area_left < _MUCH_LOST:
+            share = f"{100.0 * item.area_left:.0f} %"
+            lines.append(
+                f"{name}: {share} of its area are left; {budget} triangles are too few for all its parts."
+            )
     return lines
 
 

@@ -281,9 +281,13 @@ def sizes_of(objects: Sequence[EncodeItem], coded: CodedSet) -> dict[str, Conten
     of_files = {_content_key(item.source): item.size for item in coded.objects}
     sizes = {}
     for item in objects:
-        own = ContentSize.of(item) if isinstance(item, SceneObject) else of_files.get(_content_key(item))
-        if own is not None:
-            sizes[item.name] = own
+        found = of_files.get(_content_key(item))
+        if isinstance(item, SceneObject):
+            # A copy may come from a file of another size.
+            area_left = 1.0 if found is None else found.area_left
+            sizes[item.name] = replace(ContentSize.of(item), area_left=area_left)
+        elif found is not None:
+            sizes[item.name] = found
     return sizes
 
 

@@ -28,6 +28,7 @@ class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
     vertices, faces : of a mesh; 0 for others
     grids, voxels : of a volume, voxels of all its grids together; 0 for others
     parameters : of a radiance field, numbers that were trained; 0 for others
+    area_left : share of a mesh's area that comes back, where it was coded with a number of triangles; else 1
     binary_bytes : uncompressed: 12 bytes a vertex and 12 a face of a mesh, all values of a volume, 4 bytes a
         parameter
     source_bytes : size of the input file, 0 when it did not come from a file
@@ -43,6 +44,7 @@ class EncodedObject(msgspec.Struct, frozen=True, kw_only=True):
     grids: int = 0
     voxels: int = 0
     parameters: int = 0
+    area_left: float = 1.0
     details: Details = {}
 
 

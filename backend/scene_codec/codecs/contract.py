@@ -63,6 +63,7 @@ class ContentSize:
     grids: int = 0
     voxels: int = 0
     parameters: int = 0
+    area_left: float = 1.0
 
     @staticmethod
     def of_parameters(parameters: int, source_bytes: int) -> ContentSize:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import fast_simplification
@@ -10,7 +11,10 @@ import numpy as np
 
 from scene_codec.geometry.crease_detection import Shape
 from scene_codec.geometry.edge_collapse import CollapsedMeshes
-from scene_codec.geometry.manifold_surface import manifold, welded
+from scene_codec.geometry.handle_cutting import with_handles_cut
+from scene_codec.geometry.hole_closing import holes_of, with_holes_closed
+from scene_codec.geometry.manifold_surface import manifold, parts_of, welded
+from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.surface_fitting import FittingTarget
 from scene_codec.geometry.unfolding import Unfolder
@@ -34,13 +38,22 @@ _COMPARED_POINTS = 4_000
 _ENOUGH = 1.15
 """A simplifier that stops at more than so many times the faces asked for has failed."""
 
+_FACES_OF_HOLE, _FACES_OF_HANDLE = 5, 14
+"""How many faces fewer there can be without one: about the least that it has."""
+
+_BEFORE_CLOSING = 4
+_BEFORE_CUTTING = (1.6, 1.9, 2.2)
+"""With so many times the faces where collapses end, holes still have their shape. Handles are cut in surfaces
+of fewer: their rings have three or four edges there. Which number is best is tried."""
+
 
 class SurfaceSimplifier:
     """One surface, simplified to any number of faces.
 
     libigl's edge collapses with optimal placement are tried first; they keep manifolds and borders, but stop
     where a part cannot be collapsed further, and fold flat parts. The second way, fast-simplification, lets
-    parts vanish; the third, our own collapses, is for what would be folded.
+    parts vanish; the third, our own collapses, is for what would be folded. Where all stop above the number,
+    the smallest holes are closed, as many as needed: the surface would be torn to loose triangles else.
     """
 
     def __init__(self, mesh: TriangleMesh) -> None:
@@ -59,19 +72,61 @@ class SurfaceSimplifier:
             return self.source
         collapsed = self._collapsed(count)
         if len(collapsed.faces) == 0:
-            decimated = self._decimated(count)
+            decimated = _decimated(self.source, count)
             return decimated if len(decimated.faces) else self.source
         unfolder = Unfolder(self.shape)
         collapsed = unfolder.unfolded(collapsed)
         if len(collapsed.faces) > _ENOUGH * count:
-            decimated = self._decimated(count)
-            return decimated if 0 < len(decimated.faces) < len(collapsed.faces) else collapsed
+            return self._with_fewer_holes(count) or self._torn(count, collapsed)
         if unfolder.backward_share(collapsed) <= _HARDLY_FOLDED:
             return collapsed
         unfolding = unfolder.unfolded(self._unfolding.to_faces(count))
-        candidates = [collapsed, unfolding, self._decimated(count)]
+        candidates = [collapsed, unfolding, _decimated(self.source, count)]
+        if len(unfolding.faces) > _ENOUGH * count and (closed := self._with_fewer_holes(count)) is not None:
+            candidates = [collapsed, closed]
         few_enough = [mesh for mesh in candidates if 0 < len(mesh.faces) <= _ENOUGH * count]
         return min(few_enough, key=lambda mesh: self._badness(mesh, unfolder))
+
+    def _torn(self, count: int, collapsed: TriangleMesh) -> TriangleMesh:
+        """Return the surface without parts that there are too few faces for."""
+        decimated = _decimated(self.source, count)
+        return decimated if 0 < len(decimated.faces) < len(collapsed.faces) else collapsed
+
+    def _with_fewer_holes(self, count: int) -> TriangleMesh | None:
+        """Return about `count` faces of the surface without its smallest holes, None if that is not enough.
+
+        Handles count as holes; they are cut where there is no other hole.
+        """
+        if not self._has_holes:
+            return None
+        unfolder = Unfolder(self.shape)
+        unfolding = self._unfolding.to_faces(count)
+        least = len(unfolding.faces)
+        if least <= _ENOUGH * count:
+            return unfolder.unfolded(unfolding)
+        near = self._unfolding.to_faces(_BEFORE_CLOSING * least)
+        if holes_of(near):
+            closed = with_holes_closed(near, math.ceil((least - count) / _FACES_OF_HOLE))
+            return SurfaceSimplifier(closed).to_faces(count)
+        starts = [
+            _without_handles(self._unfolding.to_faces(round(more * least)), count) for more in _BEFORE_CUTTING
+        ]
+        tried = [
+            unfolder.unfolded(mesh)
+            for start in starts
+            for mesh in (CollapsedMeshes(start).to_faces(count), _by_quadrics(start, count))
+        ]
+        few_enough = [mesh for mesh in tried if 0 < len(mesh.faces) <= _ENOUGH * count]
+        return min(few_enough, key=lambda mesh: self._badness(mesh, unfolder), default=None)
+
+    @cached_property
+    def _has_holes(self) -> bool:
+        """Whether the surface has handles, or a part with more than one border."""
+        faces = self.source.faces
+        edges, part = MeshEdges.of(faces), parts_of(faces)
+        parts, opened = len(np.unique(part)), len(np.unique(part[edges.sides[edges.borders, 0]]))
+        # Euler's formula: each sphere makes two, each disc one.
+        return len(self.source.vertices) - len(edges) + len(faces) < 2 * parts - opened
 
     @cached_property
     def _unfolding(self) -> CollapsedMeshes:
@@ -99,12 +154,18 @@ class SurfaceSimplifier:
             self._halfway.append(start)
         return _by_quadrics(start or self.source, count)
 
-    def _decimated(self, count: int) -> TriangleMesh:
-        """Return what fast-simplification makes of it."""
-        vertices, faces = fast_simplification.simplify(
-            self.source.vertices.astype(np.float32), self.source.faces.astype(np.int32), target_count=count
-        )
-        return _sound(np.asarray(vertices, np.float64), np.asarray(faces, np.int64))
+
+def _without_handles(mesh: TriangleMesh, count: int) -> TriangleMesh:
+    """Return a mesh without so many handles that collapses come to `count` faces, or without most of them."""
+    least, before = len(mesh.faces), len(mesh.faces) + 1
+    while count < least < before:
+        before = least
+        mesh = with_handles_cut(mesh, math.ceil((least - count) / _FACES_OF_HANDLE))
+        collapsed = CollapsedMeshes(mesh).to_faces(count)
+        least = len(collapsed.faces)
+        if least > count:
+            mesh = collapsed
+    return mesh
 
 
 def _by_quadrics(mesh: TriangleMesh, count: int) -> TriangleMesh:
@@ -112,6 +173,14 @@ def _by_quadrics(mesh: TriangleMesh, count: int) -> TriangleMesh:
     faces = np.asfortranarray(mesh.faces, dtype=np.int32)
     vertices, simplified, *_ = igl.qslim(np.asfortranarray(mesh.vertices), faces, count)
     return _sound(np.asarray(vertices, np.float64), np.asarray(simplified, np.int64))
+
+
+def _decimated(mesh: TriangleMesh, count: int) -> TriangleMesh:
+    """Return what fast-simplification makes of a mesh."""
+    vertices, faces = fast_simplification.simplify(
+        mesh.vertices.astype(np.float32), mesh.faces.astype(np.int32), target_count=count
+    )
+    return _sound(np.asarray(vertices, np.float64), np.asarray(faces, np.int64))
 
 
 def _sound(vertices: np.ndarray, faces: np.ndarray) -> TriangleMesh:

@@ -1,5 +1,6 @@
 """What a user asks of mesh-surface is kept: an error, a size, a number of faces; and the file tells it."""
 
+import msgspec
 import numpy as np
 import pytest
 from walked_surfaces import ball, holed, joined, sheet, soup, torus
@@ -11,10 +12,12 @@ from scene_codec.codecs.mesh_surface.decoder import SurfaceDecoder
 from scene_codec.codecs.mesh_surface.encoder import encode_mesh
 from scene_codec.codecs.mesh_surface.syntax import write_surface
 from scene_codec.errors import Cancelled, InvalidRequestError
+from scene_codec.geometry.face_normals import face_areas
 from scene_codec.geometry.manifold_surface import is_closed, parts_of
 from scene_codec.geometry.mesh_checks import prepare_mesh
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.geometry.signed_distance import SurfaceDistance
+from scene_codec.missed_targets import missed_targets
 from scene_codec.progress import CancelToken, Progress
 
 POINTS = 4000
@@ -142,6 +145,31 @@ def test_a_budget_that_parts_cannot_share_is_kept_by_opening_some():
     many = joined(*[TriangleMesh(vertices, box().faces) for vertices in boxes])
     decoded, _ = coded(many, faces=34, fit=1)
     assert len(decoded.faces) <= 34
+
+
+def written(mesh, tmp_path, **settings):
+    return scene_codec.encode(
+        [SceneObject("mesh", mesh)], tmp_path / "mesh.nscene", codec="mesh-surface", settings=settings
+    )
+
+
+def test_a_budget_too_small_for_all_parts_is_told(tmp_path):
+    report = written(MESHES["ball"], tmp_path, faces=20)
+    (item,) = report.objects
+    (back,) = scene_codec.decode(tmp_path / "mesh.nscene")
+    share = face_areas(back.mesh).sum() / face_areas(MESHES["ball"]).sum()
+    np.testing.assert_allclose(item.area_left, share, rtol=1e-6)
+    lost = msgspec.structs.replace(item, area_left=0.3)
+    (line,) = missed_targets(msgspec.structs.replace(report, objects=(lost,)))
+    assert "30 % of its area" in line
+    assert "20 triangles" in line
+
+
+@pytest.mark.parametrize("settings", [{"faces": 40}, {"target_error": 0.5}])
+def test_a_surface_that_comes_back_whole_is_not_told(settings, tmp_path):
+    report = written(MESHES["ball"], tmp_path, **settings)
+    assert report.objects[0].area_left > 0.8
+    assert missed_targets(report) == []
 
 
 def test_a_budget_beyond_what_a_mesh_has_changes_nothing():

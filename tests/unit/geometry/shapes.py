@@ -68,3 +68,29 @@ def turned(mesh: TriangleMesh) -> TriangleMesh:
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     rotation = np.eye(3) + np.sin(0.7) * cross + (1 - np.cos(0.7)) * cross @ cross
     return TriangleMesh(mesh.vertices @ rotation.T, mesh.faces)
+
+
+def perforated(holes=6, cells=5) -> TriangleMesh:
+    """An open square sheet with so many square holes a side, each in the middle of so many cells a side."""
+    side = holes * cells
+    along, across = np.meshgrid(*[np.linspace(-0.9, 0.9, side + 1)] * 2, indexing="ij")
+    vertices = np.stack([along, across, np.zeros_like(along)], axis=-1).reshape(-1, 3)
+    rows, columns = np.indices((side, side)).reshape(2, -1)
+    hole = (np.abs(rows % cells - cells // 2) <= 1) & (np.abs(columns % cells - cells // 2) <= 1)
+    corner = (rows * (side + 1) + columns)[~hole]
+    halves = ([0, side + 1, side + 2], [0, side + 2, 1])
+    faces = np.concatenate([corner[:, None] + np.array(half) for half in halves])
+    used, numbers = np.unique(faces, return_inverse=True)
+    return TriangleMesh(vertices[used], numbers.reshape(-1, 3))
+
+
+def thickened(mesh: TriangleMesh, depth=0.1) -> TriangleMesh:
+    """A flat open sheet as a closed plate."""
+    below = len(mesh.vertices)
+    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
+    a, b = edges[~np.isin(edges @ [below, 1], edges[:, ::-1] @ [below, 1])].T
+    walls = [np.stack([b, a, a + below], axis=1), np.stack([b, a + below, b + below], axis=1)]
+    return TriangleMesh(
+        np.concatenate([mesh.vertices, mesh.vertices - [0.0, 0.0, depth]]),
+        np.concatenate([mesh.faces, mesh.faces[:, ::-1] + below, *walls]),
+    )

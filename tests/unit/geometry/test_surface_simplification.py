@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
-from shapes import box, cut, joined, sheet, sphere
+from shapes import box, cut, joined, perforated, sheet, sphere, thickened
 
+from scene_codec.geometry.face_normals import face_areas
+from scene_codec.geometry.hole_closing import holes_of
 from scene_codec.geometry.manifold_surface import is_closed, is_oriented, manifold, parts_of, welded
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.signed_distance import SurfaceDistance
@@ -125,3 +127,36 @@ def test_a_tetrahedron_is_not_simplified_to_nothing():
     mesh = TriangleMesh(corners, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
     for count in (1, 2, 3):
         assert len(SurfaceSimplifier(mesh).to_faces(count).faces) > 0
+
+
+@pytest.mark.parametrize("count", [9, 60, 150])
+def test_a_sheet_with_more_holes_than_faces_suffice_for_stays_in_one_piece(count):
+    source = perforated(8)
+    mesh = SurfaceSimplifier(source).to_faces(count)
+    assert count - 2 <= len(mesh.faces) <= count
+    assert parts_of(mesh.faces).max() == 0
+    assert is_oriented(mesh.faces)
+    assert face_areas(mesh).sum() > 0.99 * face_areas(source).sum()
+    assert SurfaceDistance(source).closest(mesh.vertices).distances.max() < 0.1
+
+
+def test_only_as_many_holes_are_closed_as_are_too_many():
+    source = perforated(8)
+    areas = [face_areas(SurfaceSimplifier(source).to_faces(count)).sum() for count in (40, 150, 280)]
+    assert areas[0] > areas[1] > areas[2]
+
+
+@pytest.mark.parametrize("count", [60, 150])
+def test_a_plate_with_more_tunnels_than_faces_suffice_for_stays_closed_and_whole(count):
+    source = thickened(perforated(8))
+    mesh = SurfaceSimplifier(source).to_faces(count)
+    assert count - 2 <= len(mesh.faces) <= count
+    assert parts_of(mesh.faces).max() == 0
+    assert is_closed(mesh.faces)
+    # All walls within may be gone, but not the sides.
+    assert face_areas(mesh).sum() > 2 * face_areas(perforated(8)).sum()
+    assert SurfaceDistance(source).closest(mesh.vertices).distances.max() < 0.1
+
+
+def test_holes_stay_where_there_are_enough_faces():
+    assert len(holes_of(SurfaceSimplifier(perforated(4)).to_faces(120))) == 16

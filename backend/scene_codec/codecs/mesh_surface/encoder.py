@@ -5,18 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from scene_codec.bitstream import Section
 from scene_codec.codecs.contract import CodedObject, CodedSet, ContentSize, JobContext
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
+from scene_codec.codecs.mesh_surface.decoder import SurfaceDecoder
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR
 from scene_codec.codecs.mesh_surface.quality_search import reach_error, reach_size
 from scene_codec.codecs.mesh_surface.surface_coding import CodedCandidate, SurfaceCoder
 from scene_codec.codecs.mesh_surface.syntax import SURFACE, write_surface
 from scene_codec.errors import UnsupportedSceneError
+from scene_codec.geometry.face_normals import face_areas
+from scene_codec.geometry.manifold_surface import welded
 from scene_codec.geometry.mesh_checks import prepare_mesh
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
@@ -72,10 +75,9 @@ def encode_surfaces(
         reasons = "; ".join(failure.reason for failure in results.failures[:5])
         raise UnsupportedSceneError(f"None of the objects can be coded. {reasons}".strip())
     coded = tuple(
-        CodedObject(
-            objects[index], (Section(SURFACE, results.payloads[index]),), ContentSize.of(objects[index])
-        )
-        for index in sorted(results.payloads)
+        _coded_object(objects[job.index], job, results.payloads[job.index])
+        for job in jobs
+        if job.index in results.payloads
     )
     return CodedSet(shared=(), objects=coded, failures=tuple(results.failures))
 
@@ -97,6 +99,16 @@ def code_surface(job: SurfaceJob) -> bytes:
 
 def _payload(job: SurfaceJob, progress: Progress) -> bytes:
     return write_surface(encode_mesh(job.mesh, job.settings, progress).surface)[0].payload
+
+
+def _coded_object(item: SceneObject, job: SurfaceJob, payload: bytes) -> CodedObject:
+    """Return a mesh with its bytes; with a number of triangles, the share of its area that they keep, too."""
+    size = ContentSize.of(item)
+    if job.settings.faces is not None:
+        decoded = SurfaceDecoder().decode({SURFACE: payload}, Progress())
+        before = float(face_areas(welded(job.mesh)).sum())
+        size = replace(size, area_left=float(face_areas(decoded).sum()) / before)
+    return CodedObject(item, (Section(SURFACE, payload),), size)
 
 
 def _run(jobs: Sequence[SurfaceJob], results: _Results, progress: Progress) -> None:
