@@ -30,7 +30,7 @@ from scene_codec.geometry.manifold_surface import is_closed
 from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import TriangleMesh
-from scene_codec.geometry.surface_fitting import SurfaceError
+from scene_codec.geometry.surface_fitting import PointPairs, SurfaceError
 from scene_codec.progress import Progress
 
 FOLDER = Path(__file__).parent
@@ -111,19 +111,26 @@ def marked(mesh: TriangleMesh) -> SurfaceFeatures:
     return SurfaceFeatures(np.arange(len(edges)) % 3 == 0, np.arange(len(mesh.vertices)) % 5 == 0)
 
 
+def uniform_error(vertices: int) -> SurfaceError:
+    """Return an error whose quadratic form is the identity."""
+    no_points = PointPairs(np.zeros((0, 3), np.int64), *np.zeros((2, 0, 3)), np.zeros(0))
+    own = identity(vertices, format="csr")
+    return SurfaceError(0.0, no_points, own, np.ones(vertices), np.zeros((vertices, 3)))
+
+
 def coded(case: str) -> CodedSurface:
     """Return a surface as it is written; all directions count alike when its vertices are rounded."""
     prior, shape, form, in_plane, halvings = CASES[case]
     mesh = surfaces()[shape]
     frame, step = Frame.around(mesh), QuantisationStep.nearest(2.0**-halvings)
-    placed, size = frame.into(mesh), mesh.vertices.size
+    placed = frame.into(mesh)
     steps = SurfaceSteps(step.value, float(in_plane), is_closed(mesh.faces))
     features = marked(placed) if form is Form.CREASED else None
     levels = levels_of(form, len(mesh.faces))
     fitted = FittedSurface(
         placed,
         subdivided(placed.faces, len(placed.vertices), levels, features),
-        SurfaceError(0.0, identity(size, format="csr"), np.zeros(size)),
+        uniform_error(len(placed.vertices)),
         form,
         levels,
         features,

@@ -8,7 +8,8 @@ to plane, Y. Chen, G. Medioni, 1992): vertices may slide along the surface freel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import igl
 import numpy as np
@@ -34,22 +35,79 @@ _SOLVED_WITHIN, _MOST_ITERATIONS = 1e-2, 200
 
 @dataclass(frozen=True, eq=False)
 class SurfaceError:
-    """How a mesh differs from its original, to second order in its vertices.
+    """How a surface differs from its original, to second order in its c control vertices.
 
     distance : the larger of the two mean distances, in the units of the meshes
-    curvature : (3v, 3v), half the second derivative of the mean squared distances
-    pull : (3v,), what moves the vertices towards the original
+    pairs : points of the surface and their goals
+    over : (v, c), the vertices of the surface as weighted means
+    hold : (c,), what holds control vertices in their places, in squares of distances
+    way_back : (c, 3), from where they are to these places
     """
 
     distance: float
-    curvature: csr_matrix
-    pull: NDArray[np.float64]
+    pairs: PointPairs
+    over: csr_matrix
+    hold: NDArray[np.float64]
+    way_back: NDArray[np.float64]
 
-    def of_control(self, weights: csr_matrix) -> SurfaceError:
-        """Return the same in control vertices, of which those of the mesh are weighted means."""
-        of_coordinates = kron(weights, eye(3)).tocsr()
-        curvature = (of_coordinates.T @ self.curvature @ of_coordinates).tocsr()
-        return SurfaceError(self.distance, curvature, of_coordinates.T @ self.pull)
+    @cached_property
+    def curvature(self) -> csr_matrix:
+        """Half the second derivative of the mean squared distances, (3c, 3c)."""
+        of_coordinates = kron(self.over, eye(3)).tocsr()
+        free = of_coordinates.T @ self.pairs.curvature(self.over.shape[0]) @ of_coordinates
+        curvature: csr_matrix = (free + diags(np.repeat(self.hold, 3))).tocsr()
+        return curvature
+
+    @cached_property
+    def stiffness(self) -> float:
+        """Mean of what a coordinate of a control vertex weighs, without what holds it."""
+        points = self.pairs.points(self.over.shape[0]) @ self.over
+        # Normals are of length one.
+        total = float(points.power(2).sum())
+        return total / (3.0 * len(self.pairs.normals) * len(self.hold))
+
+    def held(self, more: float) -> SurfaceError:
+        """Return the same where every control vertex is held more (above 0), at the place where it is."""
+        hold = self.hold + more
+        way_back = self.way_back * (self.hold / hold)[:, None]
+        return replace(self, hold=hold, way_back=way_back)
+
+    def best_moves(self) -> NDArray[np.float64]:
+        """Return the moves of the control vertices, (c, 3), that make the error least, about.
+
+        Conjugate gradients, with each vertex solved for itself as the preconditioner, are there after 10 to
+        40 iterations, as far as surfaces can tell; factors of the system take minutes where faces are many.
+        The system is never written down: many vertices of a smooth surface may depend on the same hub.
+        """
+        points, count = self.pairs.points(self.over.shape[0]) @ self.over, len(self.hold)
+        normals, pairs, back = self.pairs.normals, len(self.pairs.normals), points.T.tocsr()
+
+        def pulled(along: NDArray[np.float64]) -> NDArray[np.float64]:
+            """Return what (m,) distances along the normals are to the control vertices."""
+            pull: NDArray[np.float64] = back @ (along[:, None] * normals) / pairs
+            return pull
+
+        def system(moves: NDArray[np.float64]) -> NDArray[np.float64]:
+            moves = moves.reshape(count, 3)
+            along = np.einsum("md,md->m", points @ moves, normals)
+            return (pulled(along) + self.hold[:, None] * moves).reshape(-1)
+
+        outer = (normals[:, :, None] * normals[:, None, :]).reshape(-1, 9)
+        own = (back.power(2) @ outer / pairs).reshape(-1, 3, 3) + self.hold[:, None, None] * np.eye(3)
+        inverse = np.linalg.inv(own)
+
+        def alone(pull: NDArray[np.float64]) -> NDArray[np.float64]:
+            moves: NDArray[np.float64] = np.matmul(inverse, pull.reshape(count, 3, 1)).reshape(-1)
+            return moves
+
+        moves, _ = cg(
+            LinearOperator((3 * count, 3 * count), system, dtype=np.float64),
+            (pulled(self.pairs.missing) + self.hold[:, None] * self.way_back).reshape(-1),
+            rtol=_SOLVED_WITHIN,
+            maxiter=_MOST_ITERATIONS,
+            M=LinearOperator((3 * count, 3 * count), alone, dtype=np.float64),
+        )
+        return np.asarray(moves, np.float64).reshape(-1, 3)
 
 
 class FittingTarget:
@@ -68,21 +126,25 @@ class FittingTarget:
         self._points, picked, _ = _sample(mesh, points, np.random.default_rng([seed, 0]))
         self._point_normals = self._normals[picked]
 
-    def error_of(self, mesh: TriangleMesh) -> SurfaceError:
-        """Return how a mesh differs from the target."""
+    def error_of(self, surface: SubdividedSurface, control: NDArray[np.float64]) -> SurfaceError:
+        """Return how the surface over control vertices (c, 3) differs from the target."""
+        mesh = surface.over(control)
         there = SurfaceDistance(mesh).closest(self._points)
         weights = _barycentric(there.points, mesh, there.faces)
         points, own_faces, own_weights = _sample(mesh, self._count, np.random.default_rng([self._seed, 1]))
         back = self._surface.closest(points)
-        distance = float(max(there.distances.mean(), back.distances.mean()))
-        pairs = _Pairs(
-            corners=mesh.faces[np.concatenate([there.faces, own_faces])],
-            weights=np.concatenate([weights, own_weights]),
-            goals=np.concatenate([self._points, back.points]),
-            normals=np.concatenate([self._point_normals, self._normals[back.faces]]),
+        corners = mesh.faces[np.concatenate([there.faces, own_faces])]
+        weights = np.concatenate([weights, own_weights])
+        normals = np.concatenate([self._point_normals, self._normals[back.faces]])
+        here = np.einsum("mk,mkd->md", weights, mesh.vertices[corners])
+        missing = np.einsum("md,md->m", np.concatenate([self._points, back.points]) - here, normals)
+        return SurfaceError(
+            distance=float(max(there.distances.mean(), back.distances.mean())),
+            pairs=PointPairs(corners, weights, normals, missing),
+            over=surface.weights,
+            hold=np.zeros(len(control)),
+            way_back=np.zeros_like(control),
         )
-        curvature, pull = pairs.system(mesh.vertices)
-        return SurfaceError(distance, curvature, pull)
 
     def distance_of(self, mesh: TriangleMesh, points: int) -> float:
         """Return the larger of the two mean distances, from other points than those of the fit."""
@@ -101,15 +163,18 @@ class FittingTarget:
         self, control: TriangleMesh, surface: SubdividedSurface, steps: int
     ) -> tuple[NDArray[np.float64], SurfaceError]:
         """Return the control vertices (c, 3) of the best of so many steps, and how their surface differs."""
-        vertices, held = control.vertices, _border_vertices(control)
+        vertices, borders = control.vertices, _border_vertices(control)
         best: tuple[NDArray[np.float64], SurfaceError] | None = None
         for step in range(steps + 1):
-            free = self.error_of(surface.over(vertices)).of_control(surface.weights)
-            error = _held(free, held, control.vertices - vertices)
+            free = self.error_of(surface, vertices)
+            stiffness = free.stiffness
+            # Distances between surfaces hardly feel a border, which may well run zigzag.
+            hold = (_BORDER_HOLD * stiffness * borders).astype(np.float64)
+            error = replace(free, hold=hold, way_back=control.vertices - vertices)
             if best is None or error.distance < best[1].distance:
                 best = vertices, error
             if step < steps:
-                vertices = vertices + _step(error, len(vertices))
+                vertices = vertices + error.held(_HOLD * stiffness).best_moves()
                 if not np.isfinite(vertices).all():
                     break
         assert best is not None
@@ -117,24 +182,32 @@ class FittingTarget:
 
 
 @dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Points of a mesh as weighted corners, (m, 3) each, with the goal and the direction that counts."""
+class PointPairs:
+    """Points of a surface, with how far and in which direction their goals are.
+
+    corners, weights : (m, 3) each, vertices of the surface and their weights in the points
+    normals : (m, 3), the direction that counts
+    missing : (m,), how far the goals are along it
+    """
 
     corners: NDArray[np.int64]
     weights: NDArray[np.float64]
-    goals: NDArray[np.float64]
     normals: NDArray[np.float64]
+    missing: NDArray[np.float64]
 
-    def system(self, vertices: NDArray[np.float64]) -> tuple[csr_matrix, NDArray[np.float64]]:
-        """Return the normal equations, divided by the number of pairs."""
-        pairs = len(self.corners)
-        here = np.einsum("mk,mkd->md", self.weights, vertices[self.corners])
-        missing = np.einsum("md,md->m", self.goals - here, self.normals)
-        rows = np.repeat(np.arange(pairs), 9)
+    def points(self, vertices: int) -> csr_matrix:
+        """Return the points as weighted means of so many vertices, (m, v)."""
+        starts = np.arange(0, 3 * len(self.corners) + 1, 3)
+        shape = (len(self.corners), vertices)
+        return csr_matrix((self.weights.reshape(-1), self.corners.reshape(-1), starts), shape=shape)
+
+    def curvature(self, vertices: int) -> csr_matrix:
+        """Return the mean of the squares along the normals as a quadratic form of the vertices, (3v, 3v)."""
         columns = (3 * self.corners[:, :, None] + np.arange(3)).reshape(-1)
         values = (self.weights[:, :, None] * self.normals[:, None, :]).reshape(-1)
-        matrix = csr_matrix((values, (rows, columns)), shape=(pairs, vertices.size))
-        return (matrix.T @ matrix).tocsr() / pairs, matrix.T @ missing / pairs
+        starts = np.arange(0, len(values) + 1, 9)
+        matrix = csr_matrix((values, columns, starts), shape=(len(self.corners), 3 * vertices))
+        return (matrix.T @ matrix).tocsr() / max(len(self.corners), 1)
 
 
 def _border_vertices(mesh: TriangleMesh) -> NDArray[np.bool_]:
@@ -143,38 +216,6 @@ def _border_vertices(mesh: TriangleMesh) -> NDArray[np.bool_]:
     border = np.zeros(len(mesh.vertices), bool)
     border[edges.ends[edges.borders]] = True
     return border
-
-
-def _held(error: SurfaceError, held: NDArray[np.bool_], way_back: NDArray[np.float64]) -> SurfaceError:
-    """Return an error that grows when vertices on borders leave their places.
-
-    Distances between surfaces hardly feel a border, which may well run zigzag.
-
-    way_back : (v, 3), from where vertices are to their places
-    """
-    hold = np.repeat(_BORDER_HOLD * float(error.curvature.diagonal().mean()) * held, 3)
-    return SurfaceError(
-        error.distance, (error.curvature + diags(hold)).tocsr(), error.pull + hold * way_back.reshape(-1)
-    )
-
-
-def _step(error: SurfaceError, vertices: int) -> NDArray[np.float64]:
-    """Return the moves (v, 3) that make the quadratic least, about.
-
-    Conjugate gradients, with each vertex solved for itself as the preconditioner, are there after 10 to 40
-    iterations, as far as surfaces can tell; factors of the system take minutes where faces are many.
-    """
-    hold = _HOLD * float(error.curvature.diagonal().mean())
-    system = (error.curvature + hold * eye(3 * vertices)).tobsr((3, 3))
-    rows = np.repeat(np.arange(vertices), np.diff(system.indptr))
-    alone = rows == system.indices
-    inverse = np.zeros((vertices, 3, 3))
-    inverse[rows[alone]] = np.linalg.inv(system.data[alone])
-    of_vertices = LinearOperator(
-        system.shape, matvec=lambda x: np.matmul(inverse, x.reshape(-1, 3, 1)).reshape(-1)
-    )
-    moves, _ = cg(system, error.pull, rtol=_SOLVED_WITHIN, maxiter=_MOST_ITERATIONS, M=of_vertices)
-    return np.asarray(moves, np.float64).reshape(-1, 3)
 
 
 def _sample(

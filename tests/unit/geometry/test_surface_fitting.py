@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import eye, kron
 from shapes import box, cut, joined, sheet, sphere, turned
 
 from scene_codec.geometry.loop_subdivision import subdivided
@@ -30,6 +31,11 @@ def fit(target, mesh, steps):
     return TriangleMesh(vertices, mesh.faces), error
 
 
+def error_of(target, mesh):
+    """Return how a mesh as it is differs from a target."""
+    return target.error_of(subdivided(mesh.faces, len(mesh.vertices), 0), mesh.vertices)
+
+
 def simplified(mesh, faces):
     return SurfaceSimplifier(mesh).to_faces(faces)
 
@@ -38,7 +44,7 @@ def test_a_coarse_sphere_comes_at_least_a_quarter_nearer(ball):
     coarse = simplified(sphere(rows=20), 60)
     fitted, error = fit(ball, coarse, 6)
     np.testing.assert_array_equal(fitted.faces, coarse.faces)
-    assert error.distance < 0.75 * ball.error_of(coarse).distance
+    assert error.distance < 0.75 * error_of(ball, coarse).distance
     # Told from other points, too.
     assert ball.distance_of(fitted, 20_000) < 0.75 * ball.distance_of(coarse, 20_000)
 
@@ -60,8 +66,8 @@ def test_fitting_never_makes_it_worse(mesh, steps):
     target = FittingTarget(mesh, POINTS)
     coarse = simplified(mesh, max(1, len(mesh.faces) // 4))
     fitted, error = fit(target, coarse, steps)
-    assert error.distance <= target.error_of(coarse).distance
-    assert error.distance == target.error_of(fitted).distance
+    assert error.distance <= error_of(target, coarse).distance
+    assert error.distance == error_of(target, fitted).distance
     assert np.isfinite(fitted.vertices).all()
 
 
@@ -81,7 +87,7 @@ def test_vertices_that_were_moved_away_find_back():
     mesh = turned(box())
     moved = TriangleMesh(mesh.vertices * 1.1 + 0.02, mesh.faces)
     fitted, error = fit(FittingTarget(mesh, POINTS), moved, 8)
-    assert error.distance < 0.02 * FittingTarget(mesh, POINTS).error_of(moved).distance
+    assert error.distance < 0.02 * error_of(FittingTarget(mesh, POINTS), moved).distance
     np.testing.assert_allclose(fitted.vertices, mesh.vertices, atol=0.01)
 
 
@@ -93,18 +99,37 @@ def test_distances_are_those_that_compare_meshes_reports(ball):
     # Both are means over 50 000 random points, whose spread is about 0.6 of the mean.
     larger = max(report.decoded_to_reference_mean, report.reference_to_decoded_mean)
     assert ball.distance_of(coarse, 50_000) == pytest.approx(larger * half, rel=0.02)
-    assert ball.error_of(coarse).distance == pytest.approx(report.point_to_surface * half, rel=0.05)
+    assert error_of(ball, coarse).distance == pytest.approx(report.point_to_surface * half, rel=0.05)
 
 
 def test_the_curvature_foretells_what_moving_a_vertex_does(ball):
     """The quadratic form is that of squared distances along the normals, with pairs as they are."""
     mesh, _ = fit(ball, simplified(sphere(rows=20), 100), 6)
-    error = ball.error_of(mesh)
+    error = error_of(ball, mesh)
     assert error.curvature.shape == (mesh.vertices.size, mesh.vertices.size)
     assert abs(error.curvature - error.curvature.T).max() < 1e-12
     shift = 0.02 * mesh.vertices.ravel()
     # A sphere that grows by 2 % moves everywhere along its normals: (0.02 radius)^2 on average.
     assert shift @ error.curvature @ shift == pytest.approx((0.02 * 0.7) ** 2, rel=0.1)
+
+
+def test_the_best_moves_make_the_quadratic_least():
+    """Checked against the normal equations written down, for a smooth surface with an open border."""
+    dome = cut(sphere(rows=24), lambda centres: centres[:, 2] > -0.2)
+    target = FittingTarget(dome, POINTS)
+    control = simplified(dome, 60)
+    surface = subdivided(control.faces, len(control.vertices), 2)
+    error = target.error_of(surface, control.vertices).held(1e-3)
+    of_coordinates = kron(surface.weights, eye(3)).tocsr()
+    corners = (3 * error.pairs.corners[:, :, None] + np.arange(3)).reshape(-1)
+    along = (
+        error.pairs.weights[:, :, None] * error.pairs.normals[:, None, :] * error.pairs.missing[:, None, None]
+    )
+    pull = of_coordinates.T @ np.bincount(corners, along.reshape(-1), of_coordinates.shape[0]) / len(along)
+    exact = np.linalg.solve(error.curvature.toarray(), pull)
+    moves = error.best_moves().reshape(-1)
+    off = moves - exact
+    assert off @ error.curvature @ off < 1e-3 * (exact @ error.curvature @ exact)
 
 
 def test_the_same_fit_gives_the_same_vertices():
@@ -116,7 +141,7 @@ def test_the_same_fit_gives_the_same_vertices():
 def test_another_seed_takes_other_points():
     coarse = simplified(sphere(rows=12), 40)
     first, second = (
-        FittingTarget(sphere(rows=12), POINTS, seed).error_of(coarse).distance for seed in (0, 1)
+        error_of(FittingTarget(sphere(rows=12), POINTS, seed), coarse).distance for seed in (0, 1)
     )
     assert first != second
     assert first == pytest.approx(second, rel=0.1)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
 from scene_codec.codecs.mesh_surface.feature_coding import code_features
@@ -153,7 +151,6 @@ class SurfaceCoder:
         self._simplest: dict[int, TriangleMesh] = {}
         self._sketched: dict[tuple[int, Form], FittedSurface] = {}
         self._fitted: dict[tuple[int, Form], FittedSurface] = {}
-        self._no_error = SurfaceError(math.inf, csr_matrix((0, 0)), np.zeros(0))
         self._tries = 0
 
     @property
@@ -170,9 +167,9 @@ class SurfaceCoder:
             features = self._target(0).features_of(control) if form is Form.CREASED else None
             levels = levels_of(form, len(control.faces), self._budget)
             surface = subdivided(control.faces, len(control.vertices), levels, features)
-            start = FittedSurface(control, surface, self._no_error, form, levels, features)
-            steps = min(_sketch_steps(start.faces), self._settings.fit)
-            self._sketched[key] = self._fitted_further(start, steps, _SKETCHED_POINTS_PER_FACE)
+            steps = min(_sketch_steps(len(control.faces)), self._settings.fit)
+            fitted, error = self._fit(control, surface, steps, _SKETCHED_POINTS_PER_FACE)
+            self._sketched[key] = FittedSurface(fitted, surface, error, form, levels, features)
         return self._sketched[key]
 
     def fitted(self, faces: int, form: Form) -> FittedSurface:
@@ -180,16 +177,19 @@ class SurfaceCoder:
         key = faces, form
         if key not in self._fitted:
             sketch = self.sketched(faces, form)
-            steps = self._settings.fit - _sketch_steps(sketch.faces)
-            self._fitted[key] = self._fitted_further(sketch, max(steps, 0), _POINTS_PER_FACE)
+            steps = max(self._settings.fit - _sketch_steps(sketch.faces), 0)
+            control, error = self._fit(sketch.control, sketch.surface, steps, _POINTS_PER_FACE)
+            self._fitted[key] = replace(sketch, control=control, error=error)
         return self._fitted[key]
 
-    def _fitted_further(self, start: FittedSurface, steps: int, points_per_face: int) -> FittedSurface:
-        """Return a surface after more steps of fitting."""
+    def _fit(
+        self, control: TriangleMesh, surface: SubdividedSurface, steps: int, points_per_face: int
+    ) -> tuple[TriangleMesh, SurfaceError]:
+        """Return the control mesh after more steps of fitting, and its error."""
         self._progress.check_cancelled()
-        target = self._target(points_per_face * start.faces)
-        vertices, error = target.fit(start.control, start.surface, steps)
-        return replace(start, control=TriangleMesh(vertices, start.control.faces), error=error)
+        target = self._target(points_per_face * len(control.faces))
+        vertices, error = target.fit(control, surface, steps)
+        return TriangleMesh(vertices, control.faces), error
 
     @property
     def forms(self) -> tuple[Form, ...]:
