@@ -14,7 +14,7 @@ from scene_codec.geometry.manifold_surface import is_closed, manifold, welded
 from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import TriangleMesh
-from scene_codec.geometry.surface_fitting import SurfaceError
+from scene_codec.geometry.surface_fitting import PointPairs, SurfaceError
 from scene_codec.progress import Progress
 
 
@@ -131,10 +131,11 @@ def steps_for(mesh, out=2.0**-12, in_plane=2.0):
 
 def fitted(mesh, form=Form.FLAT, features=None):
     """Return a surface as if it had been fitted; every direction counts alike when vertices are rounded."""
-    size = mesh.vertices.size
     levels = levels_of(form, len(mesh.faces))
     surface = subdivided(mesh.faces, len(mesh.vertices), levels, features)
-    error = SurfaceError(0.0, identity(size, format="csr"), np.zeros(size))
+    count = len(mesh.vertices)
+    no_points = PointPairs(np.zeros((0, 3), np.int64), *np.zeros((2, 0, 3)), np.zeros(0))
+    error = SurfaceError(0.0, no_points, identity(count, format="csr"), np.ones(count), np.zeros((count, 3)))
     return FittedSurface(mesh, surface, error, form, levels, features)
 
 

@@ -47,6 +47,9 @@ _LOST_OF_MANY = 1.15
 _SLOWEST = 0.6
 """With which power of the faces errors fall at least, of a form that has not come to its end."""
 
+_FOR_MORE_FACES = 1.04
+"""What bytes of a surface of more triangles than the mesh has count for."""
+
 _WORTH_TRYING = 1.15
 _HOPELESS = 1.05
 
@@ -79,10 +82,24 @@ def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
         starts = _starts_of_many(coder, starts, wanted)
     for form, start in starts:
         found = _reach_with(coder, form, start, wanted, best)
-        if best is None or is_better(found, best, wanted):
+        if best is None or _is_preferred(found, best, wanted, coder.most_faces):
             best = found
     assert best is not None
     return coarsest_within(coder, best, wanted)
+
+
+def _is_preferred(found: CodedCandidate, best: CodedCandidate, wanted: float, source: int) -> bool:
+    """Return whether a form is to be taken in place of another.
+
+    source : faces of the mesh; a form that makes more of them than there were has to save bytes for it
+    """
+    if max(found.distance, best.distance) > wanted:
+        return is_better(found, best, wanted)
+    sizes = [
+        candidate.size * (_FOR_MORE_FACES if len(candidate.decoded.faces) > source else 1.0)
+        for candidate in (found, best)
+    ]
+    return sizes[0] < sizes[1]
 
 
 def _reach_with(
