@@ -15,8 +15,19 @@ from scipy.sparse import identity
 
 import scene_codec
 from scene_codec.bitstream import ObjectRecord, SceneContent, open_scene_file, serialise
-from scene_codec.codecs.mesh_surface.prior import published_prior, shipped_prior, surface_models
-from scene_codec.codecs.mesh_surface.surface_coding import FittedSurface, Form, code_fitted, levels_of
+from scene_codec.codecs.mesh_surface.exact_surface import exact_surface
+from scene_codec.codecs.mesh_surface.prior import (
+    MODEL_FILES,
+    published_prior,
+    shipped_prior,
+    surface_models,
+)
+from scene_codec.codecs.mesh_surface.surface_coding import (
+    FittedSurface,
+    Form,
+    code_fitted,
+    levels_of,
+)
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps, SurfaceWalk
 from scene_codec.codecs.mesh_surface.syntax import (
     CodedSurface,
@@ -34,8 +45,10 @@ from scene_codec.geometry.surface_fitting import PointPairs, SurfaceError
 from scene_codec.progress import Progress
 
 FOLDER = Path(__file__).parent
-SURFACES_FILES = {1: "mesh-surface-v1.json", 2: "mesh-surface-v2.json"}
-"""By payload version; statistics of the same number came with it."""
+SURFACES_FILES = {1: "mesh-surface-v1.json", 2: "mesh-surface-v2.json", 3: "mesh-surface-v3.json"}
+"""By payload version; statistics of the same number came with the first two."""
+
+ON_LATTICE = "mesh-surface-v3-lattice"
 
 BIT_PRICE = 0.05
 
@@ -50,6 +63,7 @@ CASES = {
     "mesh-surface-v1-parts": (1, "parts", Form.FLAT, 3, 9),
     "mesh-surface-v2-smooth": (2, "closed", Form.SMOOTH, 2, 8),
     "mesh-surface-v2-creased": (2, "parts", Form.CREASED, 2, 8),
+    ON_LATTICE: (3, "stairs", Form.FLAT, 1, 1),
 }
 """Payload version, mesh, form, how much coarser vertices are rounded along the surface, and which power of a
 half the step is."""
@@ -102,7 +116,21 @@ def surfaces() -> dict[str, TriangleMesh]:
         np.concatenate([part.vertices for part in parts]) / 64.0 + [1000.0, -2.0, 0.5],
         np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)]),
     )
-    return {"closed": ring(1), "parts": together}
+    return {"closed": ring(1), "parts": together, "stairs": stairs()}
+
+
+def stairs() -> TriangleMesh:
+    """Return blocks one behind the other, each higher, and a flat sheet, on planes 1/4, 1/8 and 3/8 apart."""
+    block = np.array([[0, 0, 0], [4, 0, 0], [0, 3, 0], [4, 3, 0], [0, 0, 2], [4, 0, 2], [0, 3, 2], [4, 3, 2]])
+    sides = np.array(
+        [[0, 2, 3], [0, 3, 1], [4, 5, 7], [4, 7, 6], [0, 1, 5], [0, 5, 4],
+         [2, 6, 7], [2, 7, 3], [0, 4, 6], [0, 6, 2], [1, 3, 7], [1, 7, 5]]
+    )  # fmt: skip
+    blocks = [block * [1, 1, number] + [0, 4 * number, 0] for number in range(1, 4)]
+    beside = block[:4] + np.array([7, 0, 1])
+    corners = np.concatenate([*blocks, beside])
+    faces = np.concatenate([*(sides + 8 * number for number in range(3)), sides[2:4] - 4 + 24])
+    return TriangleMesh(corners * [0.25, 0.125, 0.375] + [-3.0, 17.0, 0.0625], faces)
 
 
 def marked(mesh: TriangleMesh) -> SurfaceFeatures:
@@ -120,6 +148,10 @@ def uniform_error(vertices: int) -> SurfaceError:
 
 def coded(case: str) -> CodedSurface:
     """Return a surface as it is written; all directions count alike when its vertices are rounded."""
+    if case == ON_LATTICE:
+        found = exact_surface(surfaces()[CASES[case][1]], Progress())
+        assert found is not None
+        return found[0]
     prior, shape, form, in_plane, halvings = CASES[case]
     mesh = surfaces()[shape]
     frame, step = Frame.around(mesh), QuantisationStep.nearest(2.0**-halvings)
@@ -138,7 +170,7 @@ def coded(case: str) -> CodedSurface:
     encoder = BitEncoder(shipped_prior(prior))
     code_fitted(fitted, steps, BIT_PRICE, encoder, Progress())
     return CodedSurface(
-        frame=frame,
+        place=frame,
         prior=prior,
         closed=steps.closed,
         in_plane=in_plane,
@@ -190,7 +222,7 @@ def control_of(name: str) -> TriangleMesh:
     walk = SurfaceWalk(
         BitDecoder(surface.stream, shipped_prior(surface.prior)), surface_models(), surface.steps
     )
-    return surface.frame.out_of(TriangleMesh(*walk.run(surface.faces, lambda: None)))
+    return surface.place.out_of(TriangleMesh(*walk.run(surface.faces, lambda: None)))
 
 
 def digest_of(faces: np.ndarray) -> str:
@@ -223,7 +255,8 @@ def main() -> None:
                 record = ObjectRecord(case.rpartition("-")[2], write_surface(coded(case)))
                 path.write_bytes(serialise(SceneContent("mesh-surface", version, (), (record,))))
             known[case.rpartition("-")[2]] = described(path.name)
-        content = {"statistics": {str(version): statistics(version)}, "surfaces": known}
+        published = {str(version): statistics(version)} if version in MODEL_FILES else {}
+        content = {"statistics": published, "surfaces": known}
         if not (FOLDER / known_file).exists():
             (FOLDER / known_file).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -70,6 +70,6 @@ def test_there_are_closed_and_open_surfaces_flat_smooth_and_creased():
     assert len(np.unique(parts_of(parts))) == 4
 
 
-@pytest.mark.parametrize("number", KNOWN)
+@pytest.mark.parametrize("number", [number for number, known in KNOWN.items() if known["statistics"]])
 def test_published_statistics_never_change(number):
     assert MADE["statistics"](number) == KNOWN[number]["statistics"][str(number)]

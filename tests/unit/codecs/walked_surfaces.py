@@ -166,7 +166,7 @@ def section_of(mesh, out=2.0**-7, form=Form.FLAT):
     step = QuantisationStep.nearest(out)
     steps = steps_for(mesh, step.value)
     surface = CodedSurface(
-        frame=Frame(1.0, (0, 0, 0)),
+        place=Frame(1.0, (0, 0, 0)),
         prior=NEWEST_PRIOR,
         closed=steps.closed,
         in_plane=2,

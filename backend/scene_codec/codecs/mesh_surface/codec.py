@@ -103,7 +103,7 @@ class MeshSurfaceCodec:
                     "bytes": len(sections[syntax.SURFACE]),
                     "closed": surface.closed,
                     "error_percent": 100.0 * surface.error.value,
-                    "step": surface.step.value * surface.frame.scale,
+                    "step": surface.step.value * surface.place.scale,
                 },
             )
         }

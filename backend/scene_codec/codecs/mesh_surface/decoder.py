@@ -26,7 +26,7 @@ class SurfaceDecoder:
         """Return an object's mesh in scene units. Raises `CorruptFileError`, `Cancelled`."""
         progress.check_cancelled()
         surface = read_surface(sections)
-        return surface.frame.out_of(surface_mesh(surface, progress))
+        return surface.place.out_of(surface_mesh(surface, progress))
 
 
 def surface_mesh(surface: CodedSurface, progress: Progress) -> TriangleMesh:

@@ -19,6 +19,7 @@ import numpy as np
 
 from scene_codec.codecs.contract import ObjectEstimate
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
+from scene_codec.codecs.mesh_surface.exact_surface import FOR_EXACTNESS, exact_surface
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR, shipped_prior
 from scene_codec.codecs.mesh_surface.quality_search import FEWEST_FACES, LOST
 from scene_codec.codecs.mesh_surface.surface_coding import (
@@ -32,12 +33,12 @@ from scene_codec.codecs.mesh_surface.surface_coding import (
     levels_of,
 )
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps
-from scene_codec.codecs.mesh_surface.syntax import MOST_DECODED_FACES
+from scene_codec.codecs.mesh_surface.syntax import MOST_DECODED_FACES, write_surface
 from scene_codec.entropy.adaptive_bits import BitEncoder
 from scene_codec.entropy.quantisers import QuantisationStep
 from scene_codec.errors import UnsupportedSceneError
 from scene_codec.geometry.loop_subdivision import SubdividedSurface, SurfaceFeatures, subdivided
-from scene_codec.geometry.manifold_surface import is_closed
+from scene_codec.geometry.manifold_surface import is_closed, manifold, welded
 from scene_codec.geometry.mesh_checks import prepare_mesh
 from scene_codec.geometry.normalisation import Frame
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
@@ -153,6 +154,27 @@ def estimate_surface(
     mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress
 ) -> SurfaceEstimate:
     """Return what a mesh that has passed the checks will come to with these settings. Raises `Cancelled`."""
+    near, exact = _near(mesh, settings, progress), _exact(mesh, settings, progress)
+    if exact is None:
+        return near
+    if settings.target_size is not None:
+        return exact if exact.bytes <= settings.target_size else near
+    saves = exact.bytes < FOR_EXACTNESS * near.bytes
+    return exact if saves or near.error_percent > settings.target_error else near
+
+
+def _exact(mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress) -> SurfaceEstimate | None:
+    """Return what a mesh on a lattice will come to as it is, None if it lies on none."""
+    if len(mesh.faces) > (settings.faces or MOST_FACES):
+        return None
+    found = exact_surface(manifold(welded(mesh)), progress)
+    if found is None:
+        return None
+    return SurfaceEstimate(len(write_surface(found[0])[0].payload), found[0].faces, 0.0)
+
+
+def _near(mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress) -> SurfaceEstimate:
+    """Return what a mesh will come to in the best form that is not exact."""
     measured = _Measured(mesh, settings, progress)
     forms = [_Trials(measured, form) for form in forms_within(settings.faces or MOST_DECODED_FACES)]
     first = [trials.distance(min(_FIRST_FACES, trials.most_faces)) for trials in forms]

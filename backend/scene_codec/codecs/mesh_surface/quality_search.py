@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from scene_codec.codecs.mesh_surface.exact_surface import FOR_EXACTNESS
 from scene_codec.codecs.mesh_surface.step_search import (
     MANY_FACES,
     STEP_TRIES,
@@ -85,7 +86,11 @@ def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
         if best is None or _is_preferred(found, best, wanted, coder.most_faces):
             best = found
     assert best is not None
-    return coarsest_within(coder, best, wanted)
+    found = coarsest_within(coder, best, wanted)
+    exact = coder.exact()
+    if exact is not None and (found.distance > wanted or exact.size < FOR_EXACTNESS * found.size):
+        return exact
+    return found
 
 
 def _is_preferred(found: CodedCandidate, best: CodedCandidate, wanted: float, source: int) -> bool:
@@ -250,6 +255,9 @@ class _Bracket:
 
 def reach_size(coder: SurfaceCoder, wanted: int) -> CodedCandidate:
     """Return the nearest candidate of at most so many bytes; the smallest there is if none fits."""
+    exact = coder.exact()
+    if exact is not None and exact.size <= wanted:
+        return exact
     return coder.checked(_nearest_within(coder, wanted))
 
 

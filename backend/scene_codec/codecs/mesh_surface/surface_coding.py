@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
+from scene_codec.codecs.mesh_surface.exact_surface import exact_surface
 from scene_codec.codecs.mesh_surface.feature_coding import code_features
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR, shipped_prior, surface_models
-from scene_codec.codecs.mesh_surface.surface_guide import RoundingCost, SurfaceGuide
+from scene_codec.codecs.mesh_surface.surface_guide import RoundingCost, SurfaceGuide, led_walk
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps, SurfaceWalk
 from scene_codec.codecs.mesh_surface.syntax import (
     MOST_DECODED_FACES,
@@ -20,7 +21,6 @@ from scene_codec.codecs.mesh_surface.syntax import (
 )
 from scene_codec.entropy.adaptive_bits import BitCounter, BitEncoder
 from scene_codec.entropy.quantisers import QuantisationStep
-from scene_codec.errors import CorruptFileError, UnsupportedSceneError
 from scene_codec.geometry.loop_subdivision import SubdividedSurface, SurfaceFeatures, subdivided
 from scene_codec.geometry.manifold_surface import is_closed
 from scene_codec.geometry.mesh_edges import MeshEdges
@@ -222,7 +222,7 @@ class SurfaceCoder:
         encoder = BitEncoder(shipped_prior(NEWEST_PRIOR))
         decoded = code_fitted(fitted, steps, self._settings.bit_price, encoder, self._progress)
         surface = CodedSurface(
-            frame=self._frame,
+            place=self._frame,
             prior=NEWEST_PRIOR,
             closed=steps.closed,
             in_plane=self._settings.in_plane,
@@ -234,6 +234,21 @@ class SurfaceCoder:
             stream=encoder.finish(),
         )
         return self._measured(CodedCandidate(fitted, rounded.value, surface, decoded, 0.0), _SEARCHED_POINTS)
+
+    def exact(self) -> CodedCandidate | None:
+        """Return all faces of the mesh on a lattice; None if it lies on none, or has too many faces."""
+        source = self._simplifier.source
+        if len(source.faces) > self._budget:
+            return None
+        self._tell(f"{len(source.faces)} triangles on a lattice")
+        found = exact_surface(self._frame.out_of(source), self._progress)
+        if found is None:
+            return None
+        surface, decoded = found
+        flat = subdivided(source.faces, len(source.vertices), 0)
+        fitted = FittedSurface(source, flat, self._fit(source, flat, 0, 0)[1], Form.FLAT, 0)
+        candidate = CodedCandidate(fitted, surface.step.value, surface, self._frame.into(decoded), 0.0)
+        return self._measured(candidate, MEASURED_POINTS)
 
     def unrounded(self, fitted: FittedSurface) -> float:
         """Return the error of a fitted surface as that of candidates is measured, in the frame."""
@@ -285,14 +300,7 @@ def code_fitted(
     weights = fitted.error.curvature.diagonal().reshape(-1, 3).sum(axis=1)
     cost = RoundingCost(fitted.error.curvature, bit_price * float(np.median(weights)) * steps.out**2)
     guide = SurfaceGuide(control.vertices, control.faces, cost, (walk.boundary, models, coder, steps))
-    walk.follow(guide)
-    try:
-        rounded = TriangleMesh(*walk.run(fitted.faces, progress.check_cancelled))
-    except CorruptFileError as error:
-        raise UnsupportedSceneError(
-            f"A surface of {fitted.faces} triangles has too many holes to be coded. Ask for fewer triangles, "
-            "or for a larger error."
-        ) from error
+    rounded = led_walk(walk, guide, fitted.faces, progress)
     features = None
     if fitted.features is not None:
         wanted = renumbered(fitted.features, control.faces, rounded.faces, np.array(guide.order))

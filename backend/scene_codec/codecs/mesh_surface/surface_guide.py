@@ -7,6 +7,7 @@ neighbours that are still to come (as weights are rounded one after the other in
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,12 +32,16 @@ from scene_codec.codecs.mesh_surface.surface_walk import (
     AWAY,
     OUT,
     SurfaceSteps,
+    SurfaceWalk,
     Triangle,
     VertexFrame,
 )
 from scene_codec.codecs.mesh_surface.vectors import Vector
 from scene_codec.entropy.adaptive_bits import BitCounter
 from scene_codec.entropy.adaptive_integers import LARGEST_INTEGER, IntegerCosts
+from scene_codec.errors import CorruptFileError, UnsupportedSceneError
+from scene_codec.geometry.scene_object import TriangleMesh
+from scene_codec.progress import Progress
 
 _HOLD = 1e-3
 """Share of the mean weight of a vertex that holds it in all directions, also along a flat surface."""
@@ -209,6 +214,51 @@ class SurfaceGuide:
         if known is None:
             known = self._known_costs[key] = self._models.residuals[component].costs(self._counter, contexts)
         return known
+
+
+def led_walk(walk: SurfaceWalk, guide: SurfaceGuide, faces: int, progress: Progress) -> TriangleMesh:
+    """Return what an encoder's walk over so many faces comes to, as a decoder sees it.
+
+    Raises `UnsupportedSceneError` when a reader would refuse the surface, `Cancelled`.
+    """
+    walk.follow(guide)
+    try:
+        return TriangleMesh(*walk.run(faces, progress.check_cancelled))
+    except CorruptFileError as error:
+        raise UnsupportedSceneError(
+            f"A surface of {faces} triangles has too many holes to be coded. Ask for fewer triangles, "
+            "or for a larger error."
+        ) from error
+
+
+class LatticeGuide(SurfaceGuide):
+    """The same for a mesh whose coordinates are whole numbers, which must be kept."""
+
+    def residual(self, frame: VertexFrame) -> Sequence[int]:
+        """Return the residual of the fewest bits that leads to the vertex."""
+        wanted = _vector(self._wanted[self._asked[-1]])
+        off = np.array(wanted) - np.array(frame.expected)
+        exact = (np.array(frame.axes) @ off / self._steps.of_components).tolist()
+        self._known_costs.clear()
+        best, fewest = [round(value) for value in exact], math.inf
+        for along, away, out in itertools.product(*map(_candidates, exact)):
+            bits = self._bits(frame, along, away, out)
+            if bits < fewest and frame.at((along, away, out), self._steps) == wanted:
+                best, fewest = [along, away, out], bits
+        return best
+
+    def _bits(self, frame: VertexFrame, along: int, away: int, out: int) -> float:
+        """Return the bits of a residual."""
+        spreads, roughness = frame.spreads, frame.roughness
+        classes = magnitude_of(away), magnitude_of(along)
+        contexts = [residual_contexts(spreads[AWAY], roughness, ())]
+        contexts.append(residual_contexts(spreads[ALONG], roughness, classes[:1]))
+        contexts.append(residual_contexts(spreads[OUT], roughness, classes))
+        return (
+            self._costs(AWAY, contexts[0]).of(away)
+            + self._costs(ALONG, contexts[1]).of(along)
+            + self._costs(OUT, contexts[2]).of(out)
+        )
 
 
 class _Coupling:

@@ -37,6 +37,7 @@ from scene_codec.codecs.mesh_surface.vectors import (
     length,
     middle,
     moved,
+    rounded,
     unit,
 )
 from scene_codec.entropy.adaptive_bits import BitCoder
@@ -73,16 +74,23 @@ class SurfaceSteps:
     out : step out of the plane of the gate's face, in the frame's units
     in_plane : steps within that plane, in steps of `out`
     closed : whether no edge of the surface is a border
+    snapped : whether all coordinates are whole numbers, the nearest ones to what the steps lead to
     """
 
     out: float
     in_plane: float
     closed: bool
+    snapped: bool = False
 
     @property
     def of_components(self) -> tuple[float, float, float]:
         """Steps ALONG, AWAY, OUT."""
         return (self.out * self.in_plane, self.out * self.in_plane, self.out)
+
+    @property
+    def of_seeds(self) -> float:
+        """Step of the corners of a seed."""
+        return 1.0 if self.snapped else self.out
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class VertexFrame:
         position = self.expected
         for axis, value, step in zip(self.axes, residual, steps.of_components, strict=True):
             position = moved(position, axis, value * step)
-        return position
+        return rounded(position) if steps.snapped else position
 
 
 class Guide(Protocol):
@@ -208,10 +216,10 @@ class SurfaceWalk:
             base = self._positions[-1] if index or first else (0.0, 0.0, 0.0)
             wanted = self._guide.seed_position(index)
             steps = [
-                self._models.seeds.code(self._coder, round((value - start) / self._steps.out), (index,))
+                self._models.seeds.code(self._coder, round((value - start) / self._steps.of_seeds), (index,))
                 for value, start in zip(wanted, base, strict=True)
             ]
-            x, y, z = (start + count * self._steps.out for start, count in zip(base, steps, strict=True))
+            x, y, z = (start + count * self._steps.of_seeds for start, count in zip(base, steps, strict=True))
             self._place((x, y, z), 2)
         self._add_face(first, first + 1, first + 2)
         self.boundary.start(first, first + 1, first + 2)

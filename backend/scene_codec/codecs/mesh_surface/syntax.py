@@ -2,7 +2,7 @@
 
 | kind | where | content |
 |---|---|---|
-| 16 SURFACE | object | frame and its length, prior, shape, step, error, number of faces, then the walk |
+| 16 SURFACE | object | frame or lattice, prior, shape, step, error, number of faces, then the walk |
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scene_codec.bitstream import Section
+from scene_codec.codecs.mesh_surface.lattice import Lattice, read_lattice
 from scene_codec.codecs.mesh_surface.prior import MODEL_FILES
 from scene_codec.codecs.mesh_surface.surface_walk import SurfaceSteps
 from scene_codec.entropy.byte_fields import ByteReader, varint
@@ -19,7 +20,7 @@ from scene_codec.entropy.quantisers import QuantisationStep, read_step
 from scene_codec.errors import CorruptFileError
 from scene_codec.geometry.normalisation import Frame
 
-PAYLOAD_VERSION = 2
+PAYLOAD_VERSION = 3
 
 SURFACE = 16
 
@@ -45,6 +46,7 @@ _IN_PLANE_AT, _LEVELS_AT, _CREASED_AT = 1, 4, 6
 class CodedSurface:
     """Content of a SURFACE section.
 
+    place : where the surface lies in the scene; on a lattice, coordinates are whole numbers
     prior : number of the statistics that the walk begins with
     step : rounding step across the surface, in the frame
     error : the larger of both mean distances (version 1: their mean), in diagonals of the mesh's bounding box
@@ -54,7 +56,7 @@ class CodedSurface:
     stream : the walk
     """
 
-    frame: Frame
+    place: Frame | Lattice
     prior: int
     closed: bool
     in_plane: int
@@ -68,15 +70,17 @@ class CodedSurface:
     @property
     def steps(self) -> SurfaceSteps:
         """What coordinates are rounded to."""
-        return SurfaceSteps(self.step.value, float(self.in_plane), self.closed)
+        snapped = isinstance(self.place, Lattice)
+        return SurfaceSteps(self.step.value, float(self.in_plane), self.closed, snapped)
 
 
 def write_surface(surface: CodedSurface) -> tuple[Section, ...]:
     """Return the sections of an object."""
-    frame = surface.frame.to_bytes()
+    place = surface.place.to_bytes()
+    length = 0 if isinstance(surface.place, Lattice) else len(place)
     shape = _CLOSED * surface.closed | surface.in_plane - 1 << _IN_PLANE_AT
     shape |= surface.levels << _LEVELS_AT | surface.creased << _CREASED_AT
-    head = bytes([len(frame)]) + frame + bytes([surface.prior, shape])
+    head = bytes([length]) + place + bytes([surface.prior, shape])
     head += surface.step.to_bytes() + surface.error.to_bytes() + varint(surface.faces)
     return (Section(SURFACE, head + surface.stream),)
 
@@ -86,7 +90,8 @@ def read_surface(sections: Mapping[int, bytes]) -> CodedSurface:
     if SURFACE not in sections:
         raise CorruptFileError("The object has no surface section.")
     reader = ByteReader(sections[SURFACE])
-    frame = Frame.from_bytes(reader.take(reader.byte()))
+    length = reader.byte()
+    place = Frame.from_bytes(reader.take(length)) if length else read_lattice(reader)
     prior, shape = reader.byte(), reader.byte()
     step, error, faces = read_step(reader), read_step(reader), reader.varint()
     if prior not in MODEL_FILES:
@@ -104,4 +109,6 @@ def read_surface(sections: Mapping[int, bytes]) -> CodedSurface:
     if faces > FACES_FOR_NOTHING + MOST_FACES_PER_BYTE * len(stream):
         raise CorruptFileError(f"A surface announces {faces} faces in {len(stream)} bytes.")
     closed, in_plane = bool(shape & _CLOSED), (shape >> _IN_PLANE_AT) % _MOST_IN_PLANE + 1
-    return CodedSurface(frame, prior, closed, in_plane, step, error, faces, levels, creased, stream)
+    if isinstance(place, Lattice) and (levels or in_plane > 1):
+        raise CorruptFileError("A surface on a lattice has levels, or other steps than whole numbers need.")
+    return CodedSurface(place, prior, closed, in_plane, step, error, faces, levels, creased, stream)

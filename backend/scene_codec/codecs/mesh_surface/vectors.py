@@ -27,6 +27,11 @@ def moved(a: Vector, direction: Vector, distance: float) -> Vector:
     )
 
 
+def rounded(a: Vector) -> Vector:
+    """Return the nearest whole numbers, of two the larger one."""
+    return (float(math.floor(a[0] + 0.5)), float(math.floor(a[1] + 0.5)), float(math.floor(a[2] + 0.5)))
+
+
 def middle(a: Vector, b: Vector) -> Vector:
     """Return the point halfway between two."""
     return (0.5 * (a[0] + b[0]), 0.5 * (a[1] + b[1]), 0.5 * (a[2] + b[2]))
