@@ -121,7 +121,7 @@ class FittingTarget:
         self._mesh = mesh
         self._shape = shape or Shape.of(mesh)
         self._surface, self._normals = self._shape.surface, self._shape.normals
-        self._count = points
+        self.points = points
         self._seed = seed
         self._points, picked, _ = _sample(mesh, points, np.random.default_rng([seed, 0]))
         self._point_normals = self._normals[picked]
@@ -131,7 +131,7 @@ class FittingTarget:
         mesh = surface.over(control)
         there = SurfaceDistance(mesh).closest(self._points)
         weights = _barycentric(there.points, mesh, there.faces)
-        points, own_faces, own_weights = _sample(mesh, self._count, np.random.default_rng([self._seed, 1]))
+        points, own_faces, own_weights = _sample(mesh, self.points, np.random.default_rng([self._seed, 1]))
         back = self._surface.closest(points)
         corners = mesh.faces[np.concatenate([there.faces, own_faces])]
         weights = np.concatenate([weights, own_weights])

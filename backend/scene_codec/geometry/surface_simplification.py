@@ -49,6 +49,9 @@ _BEFORE_CUTTING = (1.6, 1.9, 2.2)
 """With so many times the faces where collapses end, holes still have their shape. Handles are cut in surfaces
 of fewer: their rings have three or four edges there. Which number is best is tried."""
 
+_MANY_AT_LEAST = 600
+"""Faces at which collapses end, of shapes with so many handles that one number has to do."""
+
 
 class SurfaceSimplifier:
     """One surface, simplified to any number of faces.
@@ -111,9 +114,8 @@ class SurfaceSimplifier:
         if holes_of(near):
             closed = with_holes_closed(near, math.ceil((least - count) / _FACES_OF_HOLE))
             return SurfaceSimplifier(closed).to_faces(count)
-        starts = [
-            _without_handles(self._unfolding.to_faces(round(more * least)), count) for more in _BEFORE_CUTTING
-        ]
+        before = _BEFORE_CUTTING if least <= _MANY_AT_LEAST else _BEFORE_CUTTING[1:2]
+        starts = [_without_handles(self._unfolding.to_faces(round(more * least)), count) for more in before]
         tried = [
             unfolder.unfolded(mesh)
             for start in starts

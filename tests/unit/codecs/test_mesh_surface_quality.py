@@ -285,3 +285,24 @@ def test_a_search_ends_when_it_is_cancelled(settings, after):
 def test_the_same_mesh_gives_the_same_bytes():
     first, second = (coded(sheet(4), target_error=1.0, fit=1)[1].surface for _ in range(2))
     assert write_surface(first) == write_surface(second)
+
+
+def test_a_search_that_has_done_enough_takes_what_keeps_the_error(monkeypatch):
+    tries = []
+    once = surface_coding.SurfaceCoder.coded
+
+    def counted(coder, fitted, step):
+        tries.append(step)
+        return once(coder, fitted, step)
+
+    monkeypatch.setattr(surface_coding.SurfaceCoder, "coded", counted)
+    found = {}
+    for seconds in (surface_coding._SECONDS, 0.0):
+        monkeypatch.setattr(surface_coding, "_SECONDS", seconds)
+        tries.clear()
+        _, candidate = coded(MESHES["torus"], target_error=0.2)
+        assert 100.0 * candidate.surface.error.value <= 0.2
+        found[seconds] = len(tries), candidate.size
+    (patiently, smallest), (soon, some) = found.values()
+    assert soon < patiently
+    assert smallest <= some

@@ -82,6 +82,8 @@ def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
     if starts[0][1] > MANY_FACES:
         starts = _starts_of_many(coder, starts, wanted)
     for form, start in starts:
+        if best is not None and best.distance <= wanted and coder.settles:
+            break
         found = _reach_with(coder, form, start, wanted, best)
         if best is None or _is_preferred(found, best, wanted, coder.most_faces):
             best = found
@@ -124,9 +126,10 @@ def _reach_with(
 
     if rival is not None and rival.distance <= wanted and size(start) > _HOPELESS * rival.size:
         return found[start]
-    best = _descend(size, start, coder.most_faces_of(form)) if start <= MANY_FACES else start
-    size(best)
-    return found[best]
+    size(start)
+    if found[start].distance <= wanted and (start > MANY_FACES or coder.settles):
+        return found[start]
+    return found[_descend(size, start, coder.most_faces_of(form))]
 
 
 def _starts_of_many(
@@ -134,14 +137,18 @@ def _starts_of_many(
 ) -> list[tuple[Form, int]]:
     """Return the forms to code, with faces at which a fitted surface has the share that is usually best.
 
-    That is looked for with the most promising form alone, and once where there are very many faces.
+    That is looked for with the most promising form alone, and once where there are very many faces. One
+    surface is fitted; the others are sketched, and taken to gain as much by fitting.
     """
     form, first = starts[0]
     faces, most = first, coder.most_faces_of(form)
+    share = max(coder.unrounded(coder.fitted(faces, form)) / wanted, _NOTHING)
+    left = share / _shares(coder, faces, [form], wanted)[form]
     before: tuple[int, float] | None = None
     for _ in range(_MOVES if first <= _VERY_MANY_FACES else 1):
-        share = max(coder.unrounded(coder.fitted(faces, form)) / wanted, _NOTHING)
-        if _GOOD_SHARE[0] <= share <= _GOOD_SHARE[1]:
+        if before is not None:
+            share = left * _shares(coder, faces, [form], wanted)[form]
+        if _GOOD_SHARE[0] <= share <= _GOOD_SHARE[1] or (share < 1.0 and coder.settles):
             break
         power = 1.0
         if before is not None and faces != before[0]:
@@ -175,7 +182,7 @@ def _starts(coder: SurfaceCoder, wanted: float) -> list[tuple[Form, int]]:
         lost = LOST if faces <= MANY_FACES >> 1 else _LOST_OF_MANY
         forms = [form for form in forms if shares[form] <= lost * min(shares.values())]
         following = bracket.following(faces, min(shares.values()))
-        if following is None:
+        if following is None or (bracket.enough <= most and coder.settles):
             break
         faces = following
     if min(shares.values()) > _FITTED_SHARE[1] and bracket.enough <= most:

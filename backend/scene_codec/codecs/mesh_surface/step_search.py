@@ -70,6 +70,8 @@ def with_step_for(
     for _ in range(STEP_TRIES):
         tried.append(coder.coded(fitted, step))
         near = close * wanted <= tried[-1].distance <= wanted
+        if tried[-1].distance <= wanted and coder.settles:
+            break
         if near or aim > wanted or not FINEST_STEP < step < COARSEST_STEP:
             break
         step *= min(max(_step_after(tried, own, aim) / step, 0.25), 2.5)
@@ -128,6 +130,8 @@ def coarsest_within(coder: SurfaceCoder, found: CodedCandidate, wanted: float) -
     checked = coder.checked(found)
     near = _NEAR if found.fitted.faces <= MANY_FACES else _NEAR_ENOUGH
     if found.distance > wanted or near * wanted <= checked.distance <= wanted:
+        return checked
+    if checked.distance <= wanted and coder.settles:
         return checked
     far = _STEPS_FAR if checked.distance < _WELL_WITHIN * wanted else ()
     for factor in (*far, *_STEPS_AROUND):

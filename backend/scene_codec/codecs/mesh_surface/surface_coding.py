@@ -57,6 +57,13 @@ _FITTED_POINTS = (6_000, 40_000)
 _SKETCHED_POINTS_PER_FACE, _POINTS_PER_FACE = 5, 15
 _SMALLEST_ERROR = 2.0**-40
 
+_SECONDS = 30.0
+"""Of a processor core of our day, about, after which a search takes what it has. They are counted by what is
+done, not by the clock: the same mesh gives the same bytes on every machine."""
+
+_SECONDS_OF_TRIANGLE, _SECONDS_OF_POINT = 4e-6, 1.5e-5
+_SECONDS_OF_CODED_FACE, _SECONDS_OF_SOURCE_FACE = 3.5e-4, 3e-5
+
 _SHARE_LEFT = 0.88
 """Of the progress that is open, what each try leaves."""
 
@@ -152,6 +159,12 @@ class SurfaceCoder:
         self._sketched: dict[tuple[int, Form], FittedSurface] = {}
         self._fitted: dict[tuple[int, Form], FittedSurface] = {}
         self._tries = 0
+        self._seconds = 0.0
+
+    @property
+    def settles(self) -> bool:
+        """Whether so much has been done that what is found should do."""
+        return self._seconds > _SECONDS
 
     @property
     def most_faces(self) -> int:
@@ -188,6 +201,8 @@ class SurfaceCoder:
         """Return the control mesh after more steps of fitting, and its error."""
         self._progress.check_cancelled()
         target = self._target(points_per_face * len(control.faces))
+        work = _SECONDS_OF_TRIANGLE * len(surface.faces) + _SECONDS_OF_POINT * target.points
+        self._seconds += (steps + 1) * work
         vertices, error = target.fit(control, surface, steps)
         return TriangleMesh(vertices, control.faces), error
 
@@ -211,12 +226,14 @@ class SurfaceCoder:
     def _to_faces(self, faces: int) -> TriangleMesh:
         """Return the mesh simplified to about so many faces."""
         if faces not in self._simplest:
+            self._seconds += _SECONDS_OF_SOURCE_FACE * min(self.most_faces, MOST_FACES)
             self._simplest[faces] = self._simplifier.to_faces(faces)
         return self._simplest[faces]
 
     def coded(self, fitted: FittedSurface, step: float) -> CodedCandidate:
         """Return a fitted surface coded with a step. Raises `Cancelled`."""
         self._tell(f"{fitted.faces} triangles, step {step:.2g}")
+        self._seconds += _SECONDS_OF_CODED_FACE * fitted.faces
         rounded = QuantisationStep.nearest(min(max(step, FINEST_STEP), COARSEST_STEP))
         steps = SurfaceSteps(rounded.value, float(self._settings.in_plane), is_closed(fitted.control.faces))
         encoder = BitEncoder(shipped_prior(NEWEST_PRIOR))
