@@ -303,6 +303,6 @@ def test_a_search_that_has_done_enough_takes_what_keeps_the_error(monkeypatch):
         _, candidate = coded(MESHES["torus"], target_error=0.2)
         assert 100.0 * candidate.surface.error.value <= 0.2
         found[seconds] = len(tries), candidate.size
-    (patiently, smallest), (soon, some) = found.values()
-    assert soon < patiently
-    assert smallest <= some
+    (many, patient), (few, hasty) = found.values()
+    assert few < many
+    assert patient < 1.05 * hasty < 1.3 * patient
