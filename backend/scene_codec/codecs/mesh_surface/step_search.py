@@ -74,7 +74,7 @@ def with_step_for(
             break
         if near or aim > wanted or not FINEST_STEP < step < COARSEST_STEP:
             break
-        step *= min(max(_step_after(tried, own, aim) / step, 0.25), 2.5)
+        step *= min(max(_step_after(tried, own, aim) / step, 0.2), 4.0)
     noise.learn(own, tried[-1])
     best = tried[0]
     for candidate in tried[1:]:
