@@ -22,6 +22,9 @@ ERRORS = (1.0e-3, 1.4e-3, 2.0e-3, 2.8e-3, 4.0e-3, 5.6e-3, 8.0e-3)
 
 ANCHOR = "draco-hull"
 
+SIZES = (500, 1000, 2000, 3000, 5000)
+"""Bytes of the anchor at whose errors others are compared with it, too, beyond `ERRORS` as well."""
+
 _CLOSE = 1.5
 """Settings are close when their bytes differ by less than this factor."""
 
@@ -116,6 +119,25 @@ def ratios(anchor: ByMesh, candidate: ByMesh, errors: Sequence[float] = ERRORS) 
             size, rival = bytes_at(own, error), bytes_at(anchor.get(mesh, []), error)
             if size is not None and rival is not None:
                 found.append(Ratio(mesh, error, size / rival))
+    return found
+
+
+def error_at(own: Curve, size: float) -> float | None:
+    """Return the error of a curve at so many bytes, None beyond its ends."""
+    if not own or not own[-1][1] <= size <= own[0][1]:
+        return None
+    errors, sizes = zip(*reversed(own), strict=True)
+    return math.exp(float(np.interp(math.log(size), np.log(sizes), np.log(errors))))
+
+
+def ratios_at_bytes(anchor: ByMesh, candidate: ByMesh, size: float) -> list[Ratio]:
+    """Return the ratios of bytes at the errors at which each mesh takes the anchor so many."""
+    found = []
+    for mesh, own in candidate.items():
+        error = error_at(anchor.get(mesh, []), size)
+        bytes_there = bytes_at(own, error) if error is not None else None
+        if error is not None and bytes_there is not None:
+            found.append(Ratio(mesh, error, bytes_there / size))
     return found
 
 

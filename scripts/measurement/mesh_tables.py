@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from measurement.kept_rows import Rows, commits_note
 from measurement.mesh_curves import (
     ANCHOR,
+    SIZES,
     ByMesh,
     contender_row,
     curve,
     rate_changes,
     ratios,
+    ratios_at_bytes,
     set_curve,
 )
 from measurement.results import Table
@@ -138,4 +141,17 @@ def _notes(curves: Mapping[str, ByMesh], alone: bool) -> list[str]:
                 f"Worst ratio of `{contender}`: {worst.ratio:.3f} at {worst.error:.1e}, {worst.mesh}, "
                 f"of {len(found)} compared."
             )
+            notes += at_sizes(contender, curves[ANCHOR], own)
     return notes
+
+
+def at_sizes(contender: str, anchor: ByMesh, own: ByMesh) -> list[str]:
+    """Return a note on the ratios where the anchor takes some hundred bytes, and some thousand."""
+    told = []
+    for size in SIZES:
+        found = [item.ratio for item in ratios_at_bytes(anchor, own, size)]
+        if found:
+            told.append(f"{size:,} B: {statistics.median(found):.3f}, {max(found):.3f} ({len(found)} meshes)")
+    if not told:
+        return []
+    return [f"`{contender}` to the hull where that takes so many bytes, median and worst: {'; '.join(told)}."]

@@ -19,13 +19,15 @@ from measurement.mesh_curves import (
     bytes_at,
     contender_row,
     curve,
+    error_at,
     median_curve,
     rate_change,
     ratios,
+    ratios_at_bytes,
     set_curve,
 )
 from measurement.mesh_points import Attempt, Coded, QuickDistance, measured_point, original_of
-from measurement.mesh_tables import contents
+from measurement.mesh_tables import at_sizes, contents
 from scene_codec.geometry.mesh_files import save_scene_object
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.metrics.mesh_distance import compare_meshes
@@ -100,6 +102,19 @@ def test_half_the_bytes_are_a_ratio_of_a_half_and_a_rate_change_of_minus_a_half(
     assert rate_change(anchor["a"], own["a"]) == pytest.approx(-0.5, abs=1e-9)
     assert rate_change(anchor["a"], []) is None
     assert rate_change([(1e-4, 9.0), (2e-4, 8.0)], own["a"]) is None
+
+
+def test_ratios_are_told_at_bytes_of_the_anchor_too():
+    anchor, half = {"a": [(1e-4, 4000.0), (8e-4, 500.0)]}, {"a": [(5e-5, 4000.0), (16e-4, 125.0)]}
+    assert error_at(anchor["a"], 2000.0) == pytest.approx(2e-4)
+    assert error_at(anchor["a"], 400.0) is None
+    (found,) = ratios_at_bytes(anchor, half, 2000.0)
+    assert found.error == pytest.approx(2e-4)
+    assert found.ratio == pytest.approx(0.5)
+    assert ratios_at_bytes(anchor, half, 5000.0) == []
+    (note,) = at_sizes("half", anchor, half)
+    assert "1,000 B: 0.500, 0.500 (1 meshes); 2,000 B: 0.500" in note
+    assert at_sizes("half", {}, half) == []
 
 
 def test_the_mean_of_fewer_meshes_is_of_the_same_meshes_as_that_of_the_anchor():
