@@ -12,6 +12,7 @@ from walked_surfaces import ball, joined, section_of
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
 from scene_codec.codecs.mesh_surface.decoder import SurfaceDecoder
 from scene_codec.codecs.mesh_surface.encoder import encode_mesh
+from scene_codec.codecs.mesh_surface.exact_surface import is_worth_it
 from scene_codec.codecs.mesh_surface.lattice import Lattice, lattice_of, read_lattice
 from scene_codec.codecs.mesh_surface.syntax import SURFACE, read_surface, write_surface
 from scene_codec.entropy.byte_fields import ByteReader
@@ -139,7 +140,22 @@ def test_a_lattice_is_found_wherever_it_lies(numbers, pitch, origin):
     assert np.abs(back - mesh.vertices).max() <= 2 * tolerance
     data = lattice.to_bytes()
     assert read_lattice(ByteReader(data)) == lattice
-    assert len(data) <= 28
+    assert len(data) <= 37
+
+
+def test_an_origin_that_single_precision_cannot_tell_is_kept_in_double():
+    mesh = TriangleMesh(floor().vertices * [0.3, 3.0, 0.17] + [7000.3, -11.1, 0.07], floor().faces)
+    lattice = lattice_of(mesh)
+    data = lattice.to_bytes()
+    assert len(data) == 1 + 12 + 24
+    assert read_lattice(ByteReader(data)) == lattice
+    np.testing.assert_allclose(lattice.out_of(lattice.into(mesh)).vertices, mesh.vertices, atol=1e-5)
+
+
+def test_an_exact_surface_may_take_a_few_bytes_more():
+    assert is_worth_it(40, 26)
+    assert is_worth_it(1050, 1000)
+    assert not is_worth_it(1100, 1000)
 
 
 def test_single_precision_and_a_far_origin_are_no_hindrance():
@@ -151,7 +167,10 @@ def test_single_precision_and_a_far_origin_are_no_hindrance():
 @pytest.mark.parametrize(
     "data",
     [
-        b"\x04" + struct.pack("<f", 1.0) + b"\0\0\0",
+        b"\x08" + struct.pack("<f", 1.0) + b"\0\0\0",
+        b"\x06" + struct.pack("<f", 1.0) + b"\0\0\0",
+        b"\x02" + struct.pack("<f", 3e38) + b"\0\0\0",
+        b"\x04" + struct.pack("<f3d", 1.0, 0.0, 0.0, 1e31),
         b"\x02" + struct.pack("<f", 0.0) + b"\0\0\0",
         b"\x02" + struct.pack("<f", -1.0) + b"\0\0\0",
         b"\x02" + struct.pack("<f", np.nan) + b"\0\0\0",

@@ -19,7 +19,7 @@ import numpy as np
 
 from scene_codec.codecs.contract import ObjectEstimate
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
-from scene_codec.codecs.mesh_surface.exact_surface import FOR_EXACTNESS, exact_surface
+from scene_codec.codecs.mesh_surface.exact_surface import exact_surface, is_worth_it
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR, shipped_prior
 from scene_codec.codecs.mesh_surface.quality_search import FEWEST_FACES, LOST
 from scene_codec.codecs.mesh_surface.surface_coding import (
@@ -159,8 +159,9 @@ def estimate_surface(
         return near
     if settings.target_size is not None:
         return exact if exact.bytes <= settings.target_size else near
-    saves = exact.bytes < FOR_EXACTNESS * near.bytes
-    return exact if saves or near.error_percent > settings.target_error else near
+    return (
+        exact if is_worth_it(exact.bytes, near.bytes) or near.error_percent > settings.target_error else near
+    )
 
 
 def _exact(mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress) -> SurfaceEstimate | None:

@@ -15,8 +15,8 @@ from scene_codec.geometry.manifold_surface import is_closed
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.progress import Progress
 
-FOR_EXACTNESS = 1.04
-"""How many times the bytes of a surface that is merely near an exact one may take."""
+_FOR_EXACTNESS = 1.04, 16
+"""How many times the bytes of a surface that is merely near an exact one may take, and how many more."""
 
 _STEP = QuantisationStep.nearest(0.5)
 """In numbers of the lattice: with coarser steps some of them could not be reached."""
@@ -25,6 +25,12 @@ _NO_ERROR = QuantisationStep.nearest(2.0**-40)
 
 _MOST_FACES = 10_000
 """Faces of which a lattice is looked for: to code 2,000 takes a second."""
+
+
+def is_worth_it(exact: int, near: int) -> bool:
+    """Return whether an exact surface of so many bytes is better than one of fewer that is merely near."""
+    times, more = _FOR_EXACTNESS
+    return exact <= times * near + more
 
 
 def exact_surface(mesh: TriangleMesh, progress: Progress) -> tuple[CodedSurface, TriangleMesh] | None:

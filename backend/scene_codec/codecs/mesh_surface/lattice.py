@@ -6,6 +6,7 @@ Such surfaces are coded exactly, with as many numbers as there are planes and no
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,22 +22,28 @@ MOST_PLANES = 4096
 _SAME_PLANE = 2e-6
 """Share of the largest extent by which a vertex may be off; single precision has a tenth of it."""
 
-_DIFFERENT_PITCHES, _COUNTED_ORIGIN = 1, 2
+_DIFFERENT_PITCHES, _COUNTED_ORIGIN, _DOUBLE_ORIGIN = 1, 2, 4
 _ORIGIN_STEPS = 2
 """Parts of a pitch of which the origin may be a whole number."""
 
 _MOST_ORIGIN_STEPS = 1 << 30
+
+_LARGEST = 1e30
+"""No mesh reaches farther; what is decoded stays within single precision."""
+
+
+Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Lattice:
     """Where points with whole numbers as coordinates lie: `origin + pitch * numbers`, by axis.
 
-    origin, pitch : scene units; float32 values, or an origin of whole half pitches
+    origin, pitch : scene units; the pitch has float32 values
     """
 
-    origin: tuple[float, float, float]
-    pitch: tuple[float, float, float]
+    origin: Triple
+    pitch: Triple
 
     @property
     def scale(self) -> float:
@@ -56,31 +63,36 @@ class Lattice:
         """Return the lattice as a byte of flags, one pitch or three, and the origin."""
         counts = _counted(self.origin, self.pitch)
         different = len(set(self.pitch)) > 1
+        double = counts is None and self.origin != _single(self.origin)
         flags = _DIFFERENT_PITCHES * different | _COUNTED_ORIGIN * (counts is not None)
+        flags |= _DOUBLE_ORIGIN * double
         pitches = self.pitch if different else self.pitch[:1]
         start = bytes([flags]) + struct.pack(f"<{len(pitches)}f", *pitches)
         if counts is None:
-            return start + struct.pack("<3f", *self.origin)
+            return start + struct.pack("<3d" if double else "<3f", *self.origin)
         return start + b"".join(map(signed_varint, counts))
 
 
 def read_lattice(reader: ByteReader) -> Lattice:
     """Read what `Lattice.to_bytes` wrote. Raises `CorruptFileError`."""
     flags = reader.byte()
-    if flags & ~(_DIFFERENT_PITCHES | _COUNTED_ORIGIN):
+    if flags & ~(_DIFFERENT_PITCHES | _COUNTED_ORIGIN | _DOUBLE_ORIGIN):
         raise CorruptFileError(f"A lattice has unknown flags ({flags}).")
     count = 3 if flags & _DIFFERENT_PITCHES else 1
     pitches = struct.unpack(f"<{count}f", reader.take(4 * count)) * (3 // count)
-    if not all(np.isfinite(pitches)) or min(pitches) <= 0.0:
-        raise CorruptFileError("A lattice has a pitch that is not a positive number.")
+    if not all(0.0 < value <= _LARGEST for value in pitches):
+        raise CorruptFileError("A lattice has a pitch that is not a positive number, or a huge one.")
     pitch = (pitches[0], pitches[1], pitches[2])
     if flags & _COUNTED_ORIGIN:
+        if flags & _DOUBLE_ORIGIN:
+            raise CorruptFileError("A lattice has two kinds of origin.")
         counts = [reader.signed_varint() for _ in range(3)]
-        x, y, z = (number * width / _ORIGIN_STEPS for number, width in zip(counts, pitch, strict=True))
+        x, y, z = _from_counts(counts, pitch)
     else:
-        x, y, z = struct.unpack("<3f", reader.take(12))
-    if not all(np.isfinite((x, y, z))):
-        raise CorruptFileError("A lattice has an origin that is not a number.")
+        kind = "<3d" if flags & _DOUBLE_ORIGIN else "<3f"
+        x, y, z = struct.unpack(kind, reader.take(struct.calcsize(kind)))
+    if not all(abs(value) <= _LARGEST for value in (x, y, z)):
+        raise CorruptFileError("A lattice has an origin that is not a number, or a huge one.")
     return Lattice((x, y, z), pitch)
 
 
@@ -94,14 +106,21 @@ def lattice_of(mesh: TriangleMesh) -> Lattice | None:
         return None
     # An axis along which nothing extends may have any pitch.
     x, y, z = (float(np.float32(pitch or known[0])) for pitch in pitches)
-    counted = _counted(tuple(low), (x, y, z), tolerance)
-    if counted is None:
-        origin = tuple(float(np.float32(value)) for value in low)
-    else:
-        origin = tuple(count * width / _ORIGIN_STEPS for count, width in zip(counted, (x, y, z), strict=True))
-    lattice = Lattice((origin[0], origin[1], origin[2]), (x, y, z))
-    off = np.abs(lattice.out_of(lattice.into(mesh)).vertices - mesh.vertices).max()
-    return lattice if off <= 2.0 * tolerance else None
+    for origin in _origins(low, (x, y, z), tolerance):
+        lattice = Lattice(origin, (x, y, z))
+        if np.abs(lattice.out_of(lattice.into(mesh)).vertices - mesh.vertices).max() <= 2.0 * tolerance:
+            return lattice
+    return None
+
+
+def _origins(low: NDArray[np.float64], pitch: Triple, tolerance: float) -> Iterator[Triple]:
+    """Yield what may stand for the lowest corner, from short to long."""
+    exact = (float(low[0]), float(low[1]), float(low[2]))
+    counted = _counted(exact, pitch, tolerance)
+    if counted is not None:
+        yield _from_counts(counted, pitch)
+    yield _single(exact)
+    yield exact
 
 
 def _pitch(values: NDArray[np.float64], tolerance: float) -> float | None:
@@ -123,13 +142,23 @@ def _pitch(values: NDArray[np.float64], tolerance: float) -> float | None:
     return None
 
 
-def _counted(
-    origin: tuple[float, ...], pitch: tuple[float, float, float], tolerance: float = 0.0
-) -> list[int] | None:
+def _counted(origin: Triple, pitch: Triple, tolerance: float = 0.0) -> list[int] | None:
     """Return the origin in half pitches if these are whole numbers, else None."""
     exact = np.array(origin) / np.array(pitch) * _ORIGIN_STEPS
     if not np.abs(exact).max() < _MOST_ORIGIN_STEPS:
         return None
     counts = [int(number) for number in np.rint(exact)]
-    back = np.array([number * width / _ORIGIN_STEPS for number, width in zip(counts, pitch, strict=True)])
-    return counts if np.abs(back - np.array(origin)).max() <= tolerance else None
+    off = np.abs(np.array(_from_counts(counts, pitch)) - np.array(origin)).max()
+    return counts if off <= tolerance else None
+
+
+def _from_counts(counts: Sequence[int], pitch: Triple) -> Triple:
+    """Return the origin of so many half pitches."""
+    x, y, z = (number * width / _ORIGIN_STEPS for number, width in zip(counts, pitch, strict=True))
+    return (x, y, z)
+
+
+def _single(values: Triple) -> Triple:
+    """Return the nearest float32 values."""
+    x, y, z = (float(np.float32(value)) for value in values)
+    return (x, y, z)

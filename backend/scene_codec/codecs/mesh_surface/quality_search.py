@@ -7,10 +7,10 @@ reaches the error, and the bytes have one lowest point over the number of faces.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from scene_codec.codecs.mesh_surface.exact_surface import FOR_EXACTNESS
+from scene_codec.codecs.mesh_surface.exact_surface import is_worth_it
 from scene_codec.codecs.mesh_surface.step_search import (
     MANY_FACES,
     STEP_TRIES,
@@ -74,9 +74,24 @@ _BEST_SHARE, _GOOD_SHARE = 0.8, (0.74, 0.86)
 
 _FILLED = 0.97
 
+_NEARLY_FILLED, _FILLED_IN_HASTE = 0.96, 0.85
+"""Share of the wanted bytes with which a search ends, and one that has done enough."""
+
+_SIZE_TRIES, _HARDLY_OVER = 6, 1.25
+_USUAL_POWER, _POWERS_OF_SIZE = 0.7, (0.3, 2.0)
+"""With which powers of the error bytes fall."""
+
 
 def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
     """Return the smallest candidate within a mean distance, in the frame; the nearest one if none is."""
+    found, exact = _near(coder, wanted), coder.exact()
+    if exact is not None and (found.distance > wanted or is_worth_it(exact.size, found.size)):
+        return exact
+    return found
+
+
+def _near(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
+    """Return it of those that are simplified and rounded."""
     best: CodedCandidate | None = None
     starts = _starts(coder, wanted)
     if starts[0][1] > MANY_FACES:
@@ -88,11 +103,7 @@ def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
         if best is None or _is_preferred(found, best, wanted, coder.most_faces):
             best = found
     assert best is not None
-    found = coarsest_within(coder, best, wanted)
-    exact = coder.exact()
-    if exact is not None and (found.distance > wanted or exact.size < FOR_EXACTNESS * found.size):
-        return exact
-    return found
+    return coarsest_within(coder, best, wanted)
 
 
 def _is_preferred(found: CodedCandidate, best: CodedCandidate, wanted: float, source: int) -> bool:
@@ -182,7 +193,7 @@ def _starts(coder: SurfaceCoder, wanted: float) -> list[tuple[Form, int]]:
         lost = LOST if faces <= MANY_FACES >> 1 else _LOST_OF_MANY
         forms = [form for form in forms if shares[form] <= lost * min(shares.values())]
         following = bracket.following(faces, min(shares.values()))
-        if following is None or (bracket.enough <= most and coder.settles):
+        if following is None:
             break
         faces = following
     if min(shares.values()) > _FITTED_SHARE[1] and bracket.enough <= most:
@@ -265,7 +276,46 @@ def reach_size(coder: SurfaceCoder, wanted: int) -> CodedCandidate:
     exact = coder.exact()
     if exact is not None and exact.size <= wanted:
         return exact
-    return coder.checked(_nearest_within(coder, wanted))
+    best = coder.checked(_nearest_within(coder, wanted))
+    over: CodedCandidate | None = None
+    for candidate in _at_errors(coder, best, wanted):
+        if _fits_better(candidate, best, wanted):
+            best = candidate
+        elif candidate.size > wanted and (over is None or candidate.size < over.size):
+            over = candidate
+    # One that is hardly too large is better with coarser steps than one with bytes left over.
+    for start in (best, over):
+        if start is not None and start.size <= _HARDLY_OVER * wanted:
+            spent = coder.checked(_spend(coder, start, wanted))
+            best = spent if _fits_better(spent, best, wanted) else best
+    return best
+
+
+def _at_errors(coder: SurfaceCoder, start: CodedCandidate, wanted: int) -> Iterator[CodedCandidate]:
+    """Yield the smallest candidates within errors that should take so many bytes.
+
+    Bytes fall with a power of the error, also that of what is found on the way.
+    """
+    error, power = start.distance, _USUAL_POWER
+    excess, fits = 0.0, math.inf
+    before: tuple[float, int] | None = None
+    for _ in range(_SIZE_TRIES):
+        candidate = _near(coder, error)
+        yield candidate
+        enough = _FILLED_IN_HASTE if coder.settles else _NEARLY_FILLED
+        if enough * wanted <= candidate.size <= wanted:
+            break
+        if before is not None and before[0] != error and before[1] != candidate.size:
+            power = math.log(before[1] / candidate.size) / math.log(error / before[0])
+            power = min(max(power, _POWERS_OF_SIZE[0]), _POWERS_OF_SIZE[1])
+        before = error, candidate.size
+        if candidate.size <= wanted:
+            fits = min(fits, error)
+        else:
+            excess = max(excess, error)
+        error *= min(max((candidate.size / (_FILLED * wanted)) ** (1.0 / power), 0.125), 8.0)
+        if not excess < error < fits:
+            error = math.sqrt((excess or 0.125 * fits) * (fits if fits < math.inf else 8.0 * excess))
 
 
 def _nearest_within(coder: SurfaceCoder, wanted: int) -> CodedCandidate:

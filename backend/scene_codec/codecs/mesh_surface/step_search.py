@@ -37,8 +37,11 @@ _HARDLY_MORE = 1.02
 _CLOSE, _CLOSE_ENOUGH = 0.975, 0.93
 """Share of the wanted error with which no other step is tried, of few and of many faces."""
 
-_NEAR, _NEAR_ENOUGH = 0.99, 0.95
+_NEAR, _NEAR_ENOUGH = 0.985, 0.95
 """The same when it is checked."""
+
+_SURELY = 0.996
+"""The largest share with which the error is kept: the first of many that passes is a lucky one."""
 
 _STEPS_AROUND = (1.1, 1.06, 1.03, 1.0, 0.97, 0.93, 0.88)
 """Steps against the best one found; the coarsest is taken that keeps the error when it is checked."""
@@ -128,15 +131,16 @@ def coarsest_within(coder: SurfaceCoder, found: CodedCandidate, wanted: float) -
     in the search from its points, it may lose here, and the other way round.
     """
     checked = coder.checked(found)
+    limit = _SURELY * wanted
     near = _NEAR if found.fitted.faces <= MANY_FACES else _NEAR_ENOUGH
-    if found.distance > wanted or near * wanted <= checked.distance <= wanted:
+    if found.distance > wanted or near * wanted <= checked.distance <= limit:
         return checked
-    if checked.distance <= wanted and coder.settles:
+    if checked.distance <= limit and coder.settles:
         return checked
     far = _STEPS_FAR if checked.distance < _WELL_WITHIN * wanted else ()
     for factor in (*far, *_STEPS_AROUND):
         other = coder.checked(coder.coded(found.fitted, factor * found.step)) if factor != 1.0 else checked
-        if other.distance <= wanted:
+        if other.distance <= limit:
             return other
         checked = min(checked, other, key=lambda candidate: candidate.distance)
     return checked

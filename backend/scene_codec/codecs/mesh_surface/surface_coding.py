@@ -30,7 +30,7 @@ from scene_codec.geometry.surface_fitting import FittingTarget, SurfaceError
 from scene_codec.geometry.surface_simplification import SurfaceSimplifier
 from scene_codec.progress import Progress
 
-MEASURED_POINTS = 25_000
+MEASURED_POINTS = 50_000
 """Points on each surface from which the error in the file comes."""
 
 _SEARCHED_POINTS = 8_000

@@ -1,0 +1,115 @@
+"""What mesh-surface takes at the errors that our faithful NeCGS reached, mesh by mesh.
+
+    python scripts/compare_with_necgs.py [--out FILE]
+
+Nothing is measured anew. Read are `docs/results/set_SET_paper_64.json`, where a whole set lies in one file,
+its network with it, and the curves in `docs/results/mesh_rates_SET_alone*.json`, where each mesh has a file
+of its own. A mesh that NeCGS got less near than the coarsest setting of mesh-surface counts with the bytes of
+that setting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measurement.mesh_curves import Curve, bytes_at
+from measurement.results import RESULTS, Table, write_results
+
+SETS = {"makehuman": "set_makehuman_paper_64.json", "dev": "set_dev_paper_64.json"}
+OURS = "mesh-surface"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One mesh with both: its error and the bytes of each, those of NeCGS with and without the network."""
+
+    error: float
+    necgs: float
+    latents: float
+    ours: float
+
+
+def main() -> int:
+    """Compare and write; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS / "necgs_at_equal_error.json")
+    options = parser.parse_args()
+    rows, notes = [], []
+    for name, paper in SETS.items():
+        pairs = paired(name, paper)
+        if not pairs:
+            print(f"There are no curves of {name}; measure_meshes.py makes them.", file=sys.stderr)
+            return 2
+        rows += rows_of(name, pairs)
+        notes.append(note_of(name, pairs))
+    notes.append(
+        "Bytes of NeCGS are those of its whole file, shared evenly; ours is read off its curve at the error "
+        "that NeCGS has for the same mesh, each mesh in a file of its own."
+    )
+    write_results(options.out, Table("necgs-at-equal-error", tuple(rows), tuple(notes)), {}, ())
+    return 0
+
+
+def paired(name: str, paper: str) -> list[Pair]:
+    """Return the meshes of a set that both coded."""
+    necgs = json.loads((RESULTS / paper).read_text(encoding="utf-8"))
+    each = float(necgs["file_bytes"]) / len(necgs["objects"])
+    curves: dict[str, Curve] = {}
+    for path in sorted(RESULTS.glob(f"mesh_rates_{name}_alone*.json")):
+        curves |= json.loads(path.read_text(encoding="utf-8"))["curves"].get(OURS, {})
+    return [
+        Pair(error, each, float(item["bytes"]), size)
+        for item in necgs["objects"]
+        if item["reference"] in curves
+        and (error := error_of(item)) is not None
+        and (size := size_at([(x, y) for x, y in curves[item["reference"]]], error)) is not None
+    ]
+
+
+def error_of(item: dict[str, Any]) -> float | None:
+    """Return the mean of the two mean distances of a mesh that came back."""
+    error = item.get("error")
+    if error is None:
+        return None
+    return 0.5 * float(error["decoded_to_reference_mean"] + error["reference_to_decoded_mean"])
+
+
+def size_at(own: Curve, error: float) -> float | None:
+    """Return the bytes of a curve at an error, beyond its coarse end those of that end."""
+    return bytes_at(own, min(error, own[-1][0]))
+
+
+def rows_of(name: str, pairs: list[Pair]) -> list[dict[str, Any]]:
+    """Return a row for each of the two."""
+    shared = {"objects": len(pairs), "point_to_surface": statistics.fmean(pair.error for pair in pairs)}
+    return [
+        {"label": f"{name}: NeCGS", "bytes_per_object": pairs[0].necgs, **shared},
+        {
+            "label": f"{name}: mesh-surface",
+            "bytes_per_object": statistics.fmean(pair.ours for pair in pairs),
+            **shared,
+        },
+    ]
+
+
+def note_of(name: str, pairs: list[Pair]) -> str:
+    """Return the ratios, in words."""
+    ratios = [pair.ours / pair.necgs for pair in pairs]
+    beside = [pair.ours / pair.latents for pair in pairs]
+    return (
+        f"{name}: mesh-surface takes {statistics.median(ratios):.3f} of NeCGS in the median of {len(pairs)} "
+        f"meshes, {max(ratios):.3f} at most; of the latents of NeCGS alone, its network not counted at all, "
+        f"{statistics.median(beside):.2f} in the median."
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
