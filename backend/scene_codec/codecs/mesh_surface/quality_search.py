@@ -77,6 +77,9 @@ _FILLED = 0.97
 _NEARLY_FILLED, _FILLED_IN_HASTE = 0.96, 0.85
 """Share of the wanted bytes with which a search ends, and one that has done enough."""
 
+_LEAST_ERROR = 1e-8
+"""Share of the diagonal that is as good as no error."""
+
 _SIZE_TRIES, _HARDLY_OVER = 6, 1.25
 _USUAL_POWER, _POWERS_OF_SIZE = 0.7, (0.3, 2.0)
 """With which powers of the error bytes fall."""
@@ -296,7 +299,7 @@ def _at_errors(coder: SurfaceCoder, start: CodedCandidate, wanted: int) -> Itera
 
     Bytes fall with a power of the error, also that of what is found on the way.
     """
-    error, power = start.distance, _USUAL_POWER
+    error, power = max(start.distance, _LEAST_ERROR * coder.diagonal), _USUAL_POWER
     excess, fits = 0.0, math.inf
     before: tuple[float, int] | None = None
     for _ in range(_SIZE_TRIES):
