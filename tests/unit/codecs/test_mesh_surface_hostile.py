@@ -137,7 +137,7 @@ def test_sections_of_noise_are_refused(data):
 WRONG = {
     "no section": ({}, "no surface section"),
     "empty": ({SURFACE: b""}, "cut off|bytes"),
-    "only zeros": ({SURFACE: bytes(200)}, "frame"),
+    "only zeros": ({SURFACE: bytes(200)}, "lattice has a pitch"),
     "short frame": (section(frame=FRAME[:-1]), "frame"),
     "long frame": (section(frame=FRAME + b"\0"), "frame"),
     "frame of no scale": (section(frame=bytes(7)), "scale"),
