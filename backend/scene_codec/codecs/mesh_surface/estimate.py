@@ -62,10 +62,14 @@ _CELLS = 2.0**20
 """Vertices in one cell of a grid of so many cells along the unit of the frame are one."""
 
 _FIRST_FACES = 400
-_TRIES = 4
+_TRIES = 7
 
-_NEAR = 1.3
-"""Faces within such a factor of those that were tried need no further try."""
+_NEAR, _NEAR_ENOUGH = 1.15, 1.35
+"""Between faces within such a factor, or from a distance within such a factor of the wanted one, no further
+try is needed."""
+
+_NOTHING = 0.1
+"""Shares of the wanted distance below are alike: a surface is all but exact with the faces it came with."""
 
 _POINTS = 4_000
 _FIT_STEPS = 2
@@ -180,7 +184,9 @@ def _near(mesh: TriangleMesh, settings: MeshSurfaceSettings, progress: Progress)
     forms = [_Trials(measured, form) for form in forms_within(settings.faces or MOST_DECODED_FACES)]
     first = [trials.distance(min(_FIRST_FACES, trials.most_faces)) for trials in forms]
     promising = [
-        trials for trials, distance in zip(forms, first, strict=True) if distance <= LOST * min(first)
+        trials
+        for trials, distance in zip(forms, first, strict=True)
+        if distance <= LOST * min(first) or trials.form is Form.FLAT  # the one that can become exact
     ]
     if settings.target_size is not None:
         told = [_of_size(trials, settings.target_size) for trials in promising]
@@ -246,10 +252,12 @@ def _faces_within(trials: _Trials, wanted: float) -> int:
     distances: dict[int, float] = {}
     faces = min(_FIRST_FACES, trials.most_faces)
     for _ in range(_TRIES):
-        distances[faces] = trials.distance(faces)
+        distances[faces] = max(trials.distance(faces), _NOTHING * wanted)
         following = _between(distances, wanted, trials.most_faces)
+        if following in distances or 1.0 / _NEAR_ENOUGH <= distances[faces] / wanted <= _NEAR_ENOUGH:
+            break
         if any(tried / _NEAR <= following <= tried * _NEAR for tried in distances):
-            return following
+            break
         faces = following
     return following
 
@@ -265,14 +273,14 @@ def _between(distances: dict[int, float], wanted: float, most: int) -> int:
         start = max(coarse) if coarse else min(fine)
         near = sorted(distances, key=lambda faces: abs(math.log(faces / start)))[:2]
         slope = _slope(distances, min(near), max(near), _SLOPES[1]) if len(near) > 1 else _USUAL_SLOPE
-    found = start * math.pow(max(distances[start] / wanted, 0.02), 1.0 / slope)
+    found = start * math.pow(distances[start] / wanted, 1.0 / slope)
     return max(min(FEWEST_FACES, most), min(round(found), most))
 
 
 def _slope(distances: dict[int, float], few: int, many: int, steepest: float) -> float:
     """Return with which power the distance falls from few faces to many."""
-    ratio = distances[few] / max(distances[many], 1e-3 * distances[few], 1e-12)
-    return min(max(math.log(max(ratio, 1e-6)) / math.log(many / few), _SLOPES[0]), steepest)
+    rise = math.log(distances[few] / distances[many])
+    return min(max(rise / math.log(many / few), _SLOPES[0]), steepest)
 
 
 class _Measured:
