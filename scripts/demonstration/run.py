@@ -171,19 +171,18 @@ def draw(output: Path, originals: list[Path], trip: RoundTrip) -> None:
                 original=(before.mesh.vertices, before.mesh.faces),
                 decoded=None if after is None else (after.vertices, after.faces),
                 original_caption=f"original: {size(before.mesh.binary_bytes)}",
-                decoded_caption="left out"
-                if row is None
-                else f"decoded: {size(row['bytes_with_share'])}, error {row['point_to_surface'] / diagonal(before.mesh):.3%}",
+                decoded_caption="left out" if row is None else came_back(row, before.mesh),
             )
         )
     subtitle = f"{summary(trip)}. Left: original. Right: decoded. Error: mean distance over the diagonal."
     draw_comparison(exhibits, "Neural Scene Codec", subtitle, output / "demo.png")
 
 
-def diagonal(mesh: TriangleMesh) -> float:
-    """Return the diagonal of a mesh's bounding box where its longest side is 2."""
-    extent = np.ptp(mesh.vertices, axis=0)
-    return float(2.0 * np.linalg.norm(extent) / extent.max())
+def came_back(row: dict[str, Any], original: TriangleMesh) -> str:
+    """Return bytes and error of a mesh in words, the error in percent of the original's diagonal."""
+    extent = np.ptp(original.vertices, axis=0)
+    error = row["point_to_surface"] * extent.max() / 2.0 / np.linalg.norm(extent)
+    return f"decoded: {size(row['bytes_with_share'])}, error {error:.3%}"
 
 
 def show(output: Path, rows: list[dict[str, Any]], trip: RoundTrip) -> None:
