@@ -21,7 +21,11 @@ from typing import Any
 from measurement.mesh_curves import Curve, bytes_at
 from measurement.results import RESULTS, Table, write_results
 
-SETS = {"makehuman": "set_makehuman_paper_64.json", "dev": "set_dev_paper_64.json"}
+SETS = {
+    "makehuman": "set_makehuman_paper_64.json",
+    "dog_anatomy": "set_dog_anatomy_30_paper_64.json",
+    "dev": "set_dev_paper_64.json",
+}
 OURS = "mesh-surface"
 
 

@@ -33,3 +33,9 @@ def row_products(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDA
     product = first * second
     sums: NDArray[np.float64] = (product[:, 0] + product[:, 1]) + product[:, 2]
     return sums
+
+
+def signed_volume(mesh: TriangleMesh) -> float:
+    """Return what a closed surface encloses; less than nothing if its faces look inwards."""
+    a, b, c = mesh.vertices[mesh.faces].transpose(1, 0, 2)
+    return float(row_products(a, np.cross(b, c)).sum()) / 6.0

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from scene_codec.geometry.face_normals import face_areas, face_normals, row_products
+from scene_codec.geometry.face_normals import face_areas, face_normals, signed_volume
 from scene_codec.geometry.scene_object import TriangleMesh
 
 _MOVED_APART = 0.05
@@ -209,9 +209,8 @@ class _Cutter:
             del self._face_along[a, b]
 
     def _volume(self, faces: Iterable[tuple[int, ...]]) -> float:
-        """Return six times the volume between triangles and the origin."""
-        corners = np.array([[self._places[vertex] for vertex in face] for face in faces])
-        return float(row_products(corners[:, 0], np.cross(corners[:, 1], corners[:, 2])).sum())
+        """Return the volume between triangles and the origin."""
+        return signed_volume(TriangleMesh(np.array(self._places), np.array(list(faces))))
 
 
 def _triangles(ring: Ring) -> list[Ring]:

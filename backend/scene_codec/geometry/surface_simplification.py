@@ -11,9 +11,10 @@ import numpy as np
 
 from scene_codec.geometry.crease_detection import Shape
 from scene_codec.geometry.edge_collapse import CollapsedMeshes
+from scene_codec.geometry.face_normals import signed_volume
 from scene_codec.geometry.handle_cutting import with_handles_cut
 from scene_codec.geometry.hole_closing import holes_of, with_holes_closed
-from scene_codec.geometry.manifold_surface import manifold, parts_of, welded
+from scene_codec.geometry.manifold_surface import is_closed, manifold, parts_of, welded
 from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.scene_object import TriangleMesh
 from scene_codec.geometry.surface_fitting import FittingTarget
@@ -28,6 +29,9 @@ _NEAR, _MIDDLE, _FAR = 8, 20, 50
 _HARDLY_FOLDED = 0.005
 _FOLDED_COUNTS = 10.0
 """A surface of which a tenth is folded is as good as one that is twice as far off."""
+
+_SPOILED = 2.0
+"""How much further off a surface counts that is torn open, or turned inside out."""
 
 _ALL_BUT_EXACT = 1e-5
 _MOST_UNFOLDED = 40_000
@@ -141,10 +145,22 @@ class SurfaceSimplifier:
         return CollapsedMeshes(Unfolder(self.shape).unfolded(_by_quadrics(self._base, _MOST_UNFOLDED)))
 
     def _badness(self, mesh: TriangleMesh, unfolder: Unfolder) -> float:
-        """Return how far off a mesh is; what is folded counts as if it were further off."""
+        """Return how far off a mesh is; one that is folded or spoiled counts as if it were further off."""
         target = FittingTarget(self.source, _COMPARED_POINTS, shape=self.shape)
         distance = target.distance_of(mesh, _COMPARED_POINTS) + _ALL_BUT_EXACT
-        return distance * (1.0 + _FOLDED_COUNTS * unfolder.backward_share(mesh))
+        folded = 1.0 + _FOLDED_COUNTS * unfolder.backward_share(mesh)
+        return distance * folded * (_SPOILED if self._is_spoiled(mesh) else 1.0)
+
+    def _is_spoiled(self, mesh: TriangleMesh) -> bool:
+        """Return whether the surface is closed, and a mesh has borders or holds what is outside."""
+        if self._volume is None:
+            return False
+        return not is_closed(mesh.faces) or self._volume * signed_volume(mesh) < 0.0
+
+    @cached_property
+    def _volume(self) -> float | None:
+        """What the surface encloses, None if it is open."""
+        return signed_volume(self.source) if is_closed(self.source.faces) else None
 
     def _collapsed(self, count: int) -> TriangleMesh:
         """Return what libigl makes of the surface, or of one on the way to so few faces.

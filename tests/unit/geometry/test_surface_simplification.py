@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from shapes import box, cut, joined, perforated, sheet, sphere, thickened
 
-from scene_codec.geometry.face_normals import face_areas
+from scene_codec.geometry.face_normals import face_areas, signed_volume
 from scene_codec.geometry.hole_closing import holes_of
 from scene_codec.geometry.manifold_surface import is_closed, is_oriented, manifold, parts_of, welded
 from scene_codec.geometry.scene_object import TriangleMesh
@@ -160,3 +160,34 @@ def test_a_plate_with_more_tunnels_than_faces_suffice_for_stays_closed_and_whole
 
 def test_holes_stay_where_there_are_enough_faces():
     assert len(holes_of(SurfaceSimplifier(perforated(4)).to_faces(120))) == 16
+
+
+@pytest.mark.parametrize("count", [80, 200])
+def test_a_thin_coil_is_neither_torn_nor_turned_inside_out(count):
+    simplified = SurfaceSimplifier(coil()).to_faces(count)
+    assert is_closed(simplified.faces)
+    assert len(np.unique(parts_of(simplified.faces))) == 1
+    assert signed_volume(simplified) > 0.0
+
+
+def coil(turns=6, steps=300, sides=10):
+    """A closed tube, wound up, with flat ends."""
+    angle = np.linspace(0.0, 2.0 * np.pi * turns, steps)[:, None]
+    around = np.linspace(0.0, 2.0 * np.pi, sides, endpoint=False)[None]
+    radius = 0.8 + 0.08 * np.cos(around)
+    height = np.linspace(-0.9, 0.9, steps)[:, None] + 0.08 * np.sin(around)
+    rings = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=-1).reshape(-1, 3)
+    ring, side = np.divmod(np.arange((steps - 1) * sides), sides)
+    a, b = ring * sides + side, ring * sides + (side + 1) % sides
+    walls = np.concatenate([np.stack([a, a + sides, b], 1), np.stack([b, a + sides, b + sides], 1)])
+    first, last = np.arange(sides), np.arange(sides) + (steps - 1) * sides
+    fan = np.arange(1, sides - 1)
+    caps = np.concatenate(
+        [
+            np.stack([first[np.zeros_like(fan)], first[fan], first[fan + 1]], 1),
+            np.stack([last[np.zeros_like(fan)], last[fan + 1], last[fan]], 1),
+        ]
+    )
+    mesh = manifold(TriangleMesh(rings, np.concatenate([walls, caps])))
+    assert is_closed(mesh.faces)
+    return mesh if signed_volume(mesh) > 0.0 else TriangleMesh(mesh.vertices, mesh.faces[:, ::-1].copy())
