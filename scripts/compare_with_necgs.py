@@ -2,8 +2,8 @@
 
     python scripts/compare_with_necgs.py [--out FILE]
 
-Nothing is measured anew. Read are `docs/results/set_SET_paper_64.json`, where a whole set lies in one file,
-its network with it, and the curves in `docs/results/mesh_rates_SET_alone*.json`, where each mesh has a file
+Nothing is measured anew. Read are `docs/results/set_SET_paper_64.json`, where a whole set, or an even part of
+it, lies in one file, its network with it, and the curves in `docs/results/mesh_rates_SET_alone*.json`, where each mesh has a file
 of its own. A mesh that NeCGS got less near than the coarsest setting of mesh-surface counts with the bytes of
 that setting.
 """

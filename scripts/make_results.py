@@ -45,6 +45,7 @@ comparable in trend only: the sets of the paper are not freely available.
 TABLES = {
     "set-makehuman": "Human bodies (60 meshes of one topology, MakeHuman)",
     "set-dev": "Varied meshes (44 scans, CAD parts and models)",
+    "set-dog_anatomy": "Bones and muscles of a dog (30 of 367)",
     "necgs-at-equal-error": "NeCGS as published, and mesh-surface at the same errors",
     "mesh-rates-dev-alone": "Bytes at equal error: varied meshes (44), each alone",
     "mesh-rates-makehuman": "Bytes at equal error: human bodies, a set",
