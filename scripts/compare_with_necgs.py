@@ -56,10 +56,11 @@ def main() -> int:
             return 2
         rows += rows_of(name, pairs)
         notes.append(note_of(name, pairs))
+    whole = ", ".join(f"{name} {count}" for name, (_, count) in SETS.items())
     notes.append(
         "Bytes of NeCGS are a mesh's own and an even share of its network, also where fewer meshes than the "
-        f"whole set ({', '.join(f'{name} {count}' for name, (_, count) in SETS.items())}) were coded; ours is "
-        "read off its curve at the error that NeCGS has for the same mesh, each mesh in a file of its own."
+        f"whole set ({whole}) were coded; ours is read off its curve at the error that NeCGS has for the "
+        "same mesh, each mesh in a file of its own."
     )
     write_results(options.out, Table("necgs-at-equal-error", tuple(rows), tuple(notes)), {}, ())
     return 0

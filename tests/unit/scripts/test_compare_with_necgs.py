@@ -24,7 +24,7 @@ def results(tmp_path, monkeypatch):
     ours = {"curves": {"mesh-surface": dict.fromkeys(list(ERRORS)[:3], CURVE)}}
     (tmp_path / "mesh_rates_few_alone_3.json").write_text(json.dumps(ours), encoding="utf-8")
     monkeypatch.setattr(compare_with_necgs, "RESULTS", tmp_path)
-    monkeypatch.setattr(compare_with_necgs, "SETS", {"few": "paper.json"})
+    monkeypatch.setattr(compare_with_necgs, "SETS", {"few": ("paper.json", 8)})
     return tmp_path
 
 
@@ -34,10 +34,11 @@ def test_meshes_that_both_have_are_compared(results, monkeypatch):
     written = json.loads((results / "out.json").read_text(encoding="utf-8"))
     necgs, ours = written["rows"]
     assert necgs["objects"] == ours["objects"] == 2
-    assert necgs["bytes_per_object"] == 5000
+    # 16,800 bytes of the network among eight, though four were coded, and 800 of its own.
+    assert necgs["bytes_per_object"] == 2900
     # One at 500 bytes in the middle of its curve, one at the 250 of the coarse end.
     assert ours["bytes_per_object"] == pytest.approx(375.0)
-    assert "0.075 of NeCGS in the median of 2 meshes, 0.100 at most" in written["notes"][0]
+    assert "0.129 of NeCGS in the median of 2 meshes, 0.172 at most" in written["notes"][0]
 
 
 def test_without_curves_nothing_is_written(results, monkeypatch, capsys):
