@@ -14,7 +14,8 @@ from scene_codec.codecs.contract import CodedObject, CodedSet, ContentSize, JobC
 from scene_codec.codecs.mesh_surface.config import MeshSurfaceSettings
 from scene_codec.codecs.mesh_surface.decoder import SurfaceDecoder
 from scene_codec.codecs.mesh_surface.prior import NEWEST_PRIOR
-from scene_codec.codecs.mesh_surface.quality_search import reach_error, reach_size
+from scene_codec.codecs.mesh_surface.quality_search import reach_error
+from scene_codec.codecs.mesh_surface.size_search import reach_size
 from scene_codec.codecs.mesh_surface.surface_coding import CodedCandidate, SurfaceCoder
 from scene_codec.codecs.mesh_surface.syntax import SURFACE, write_surface
 from scene_codec.errors import UnsupportedSceneError
