@@ -33,11 +33,38 @@ _SOLVED_WITHIN, _MOST_ITERATIONS = 1e-2, 200
 """Of the pull on all vertices, what may be left after a step, and how long that is worked on."""
 
 
+_FAR_OFF, _FAR_OFF_SHARE = 8.0, 0.01
+"""How many times the wanted mean so much of a surface may be off."""
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far two surfaces are from each other, in their units.
+
+    mean : the larger of the two mean distances
+    far : the larger of the two distances that one in a hundred points exceeds
+    """
+
+    mean: float
+    far: float
+
+    @classmethod
+    def of(cls, *ways: NDArray[np.float64]) -> Deviation:
+        """Return that of distances of points, those of each way (n,)."""
+        means, fars = zip(*((way.mean(), _exceeded(way)) for way in ways), strict=True)
+        return cls(float(max(means)), float(max(fars)))
+
+    @property
+    def counted(self) -> float:
+        """The mean, or what it counts as where a part is far off: a corner that is lost says little in it."""
+        return max(self.mean, self.far / _FAR_OFF)
+
+
 @dataclass(frozen=True, eq=False)
 class SurfaceError:
     """How a surface differs from its original, to second order in its c control vertices.
 
-    distance : the larger of the two mean distances, in the units of the meshes
+    distance : what counts of its deviation
     pairs : points of the surface and their goals
     over : (v, c), the vertices of the surface as weighted means
     hold : (c,), what holds control vertices in their places, in squares of distances
@@ -139,21 +166,21 @@ class FittingTarget:
         here = np.einsum("mk,mkd->md", weights, mesh.vertices[corners])
         missing = np.einsum("md,md->m", np.concatenate([self._points, back.points]) - here, normals)
         return SurfaceError(
-            distance=float(max(there.distances.mean(), back.distances.mean())),
+            distance=Deviation.of(there.distances, back.distances).counted,
             pairs=PointPairs(corners, weights, normals, missing),
             over=surface.weights,
             hold=np.zeros(len(control)),
             way_back=np.zeros_like(control),
         )
 
-    def distance_of(self, mesh: TriangleMesh, points: int) -> float:
-        """Return the larger of the two mean distances, from other points than those of the fit."""
+    def deviation_of(self, mesh: TriangleMesh, points: int) -> Deviation:
+        """Return how far a mesh is off, measured at other points than those of the fit."""
         generator = np.random.default_rng([self._seed, 2])
         here, _, _ = _sample(self._mesh, points, generator)
         there, _, _ = _sample(mesh, points, generator)
-        forward = SurfaceDistance(mesh).closest(here).distances
-        backward = self._surface.closest(there).distances
-        return float(max(forward.mean(), backward.mean()))
+        return Deviation.of(
+            SurfaceDistance(mesh).closest(here).distances, self._surface.closest(there).distances
+        )
 
     def features_of(self, control: TriangleMesh) -> SurfaceFeatures:
         """Return the creases and corners that a control mesh should have for a smooth surface over it."""
@@ -208,6 +235,12 @@ class PointPairs:
         starts = np.arange(0, len(values) + 1, 9)
         matrix = csr_matrix((values, columns, starts), shape=(len(self.corners), 3 * vertices))
         return (matrix.T @ matrix).tocsr() / max(len(self.corners), 1)
+
+
+def _exceeded(distances: NDArray[np.float64]) -> float:
+    """Return the distance that one in a hundred exceeds."""
+    place = len(distances) - 1 - int(_FAR_OFF_SHARE * len(distances))
+    return float(np.partition(distances, place)[place])
 
 
 def _border_vertices(mesh: TriangleMesh) -> NDArray[np.bool_]:

@@ -147,7 +147,7 @@ class SurfaceSimplifier:
     def _badness(self, mesh: TriangleMesh, unfolder: Unfolder) -> float:
         """Return how far off a mesh is; one that is folded or spoiled counts as if it were further off."""
         target = FittingTarget(self.source, _COMPARED_POINTS, shape=self.shape)
-        distance = target.distance_of(mesh, _COMPARED_POINTS) + _ALL_BUT_EXACT
+        distance = target.deviation_of(mesh, _COMPARED_POINTS).counted + _ALL_BUT_EXACT
         folded = 1.0 + _FOLDED_COUNTS * unfolder.backward_share(mesh)
         return distance * folded * (_SPOILED if self._is_spoiled(mesh) else 1.0)
 

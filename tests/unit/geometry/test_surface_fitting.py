@@ -8,7 +8,7 @@ from shapes import box, cut, joined, sheet, sphere, turned
 from scene_codec.geometry.loop_subdivision import subdivided
 from scene_codec.geometry.mesh_edges import MeshEdges
 from scene_codec.geometry.scene_object import TriangleMesh
-from scene_codec.geometry.surface_fitting import FittingTarget
+from scene_codec.geometry.surface_fitting import Deviation, FittingTarget
 from scene_codec.geometry.surface_simplification import SurfaceSimplifier
 from scene_codec.metrics.mesh_distance import compare_meshes
 
@@ -46,7 +46,7 @@ def test_a_coarse_sphere_comes_at_least_a_quarter_nearer(ball):
     np.testing.assert_array_equal(fitted.faces, coarse.faces)
     assert error.distance < 0.75 * error_of(ball, coarse).distance
     # Told from other points, too.
-    assert ball.distance_of(fitted, 20_000) < 0.75 * ball.distance_of(coarse, 20_000)
+    assert ball.deviation_of(fitted, 20_000).mean < 0.75 * ball.deviation_of(coarse, 20_000).mean
 
 
 @pytest.mark.parametrize("steps", [0, 1, 4])
@@ -98,7 +98,7 @@ def test_distances_are_those_that_compare_meshes_reports(ball):
     half = np.ptp(reference.vertices, axis=0).max() / 2.0
     # Both are means over 50 000 random points, whose spread is about 0.6 of the mean.
     larger = max(report.decoded_to_reference_mean, report.reference_to_decoded_mean)
-    assert ball.distance_of(coarse, 50_000) == pytest.approx(larger * half, rel=0.02)
+    assert ball.deviation_of(coarse, 50_000).mean == pytest.approx(larger * half, rel=0.02)
     assert error_of(ball, coarse).distance == pytest.approx(report.point_to_surface * half, rel=0.05)
 
 
@@ -167,3 +167,14 @@ def test_a_border_stays_where_it_is():
     border = np.unique(edges.ends[edges.borders])
     size = np.ptp(mesh.vertices, axis=0).max()
     assert np.linalg.norm(vertices - coarse.vertices, axis=1)[border].max() < 0.25 * size
+
+
+def test_a_part_that_is_far_off_counts_as_if_all_were_nearer_to_it():
+    near, gone = np.full(1000, 0.01), np.full(1000, 0.01)
+    gone[:20] = 0.4
+    assert Deviation.of(near, near) == Deviation(0.01, 0.01)
+    assert Deviation.of(near, near).counted == 0.01
+    assert Deviation.of(near, gone).far == Deviation.of(gone, near).far == 0.4
+    assert Deviation.of(near, gone).counted == 0.05
+    gone[5:] = 0.01
+    assert Deviation.of(near, gone).counted == Deviation.of(near, gone).mean

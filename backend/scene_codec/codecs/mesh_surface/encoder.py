@@ -29,7 +29,7 @@ from scene_codec.reports import ObjectFailure
 from scene_codec.scaling.cache import ResultCache, result_key
 from scene_codec.scaling.pool import open_pool
 
-ENCODER_VERSION = "mesh-surface encoder 17"
+ENCODER_VERSION = "mesh-surface encoder 18"
 """Changed whenever the same mesh and settings would give other bytes, so that no old result is found."""
 
 PROCESSES_FROM = 2

@@ -340,10 +340,10 @@ class _Trials:
                 self._fitted[faces] = FittedSurface(fitted, surface, error, self.form, levels, features)
                 self._distances[faces] = error.distance
                 if faces == _FIRST_FACES:
-                    before = self._target.distance_of(surface.over(control.vertices), _POINTS)
+                    before = self._target.deviation_of(surface.over(control.vertices), _POINTS).counted
                     self._gain = min(1.0, self._distances[faces] / max(before, 1e-12))
             else:
-                before = self._target.distance_of(surface.over(control.vertices), _POINTS)
+                before = self._target.deviation_of(surface.over(control.vertices), _POINTS).counted
                 self._distances[faces] = _LESS_GAIN * self._gain * before
         return self._distances[faces]
 

@@ -123,7 +123,7 @@ class CodedCandidate:
     """What coding a fitted surface with a step came to.
 
     decoded : what a reader makes of it, in the frame
-    distance : the larger of the two mean distances between that and the mesh
+    distance : what counts of the deviation between that and the mesh
     """
 
     fitted: FittedSurface
@@ -269,7 +269,8 @@ class SurfaceCoder:
 
     def unrounded(self, fitted: FittedSurface) -> float:
         """Return the error of a fitted surface as that of candidates is measured, in the frame."""
-        return self._target(0).distance_of(fitted.surface.over(fitted.control.vertices), _SEARCHED_POINTS)
+        over = fitted.surface.over(fitted.control.vertices)
+        return self._target(0).deviation_of(over, _SEARCHED_POINTS).counted
 
     def checked(self, candidate: CodedCandidate) -> CodedCandidate:
         """Return a candidate with its error from more points than those of the search. Raises `Cancelled`."""
@@ -278,10 +279,10 @@ class SurfaceCoder:
 
     def _measured(self, candidate: CodedCandidate, points: int) -> CodedCandidate:
         """Return a candidate with its error."""
-        distance = self._target(0).distance_of(candidate.decoded, points)
-        error = QuantisationStep.nearest(max(distance / self.diagonal, _SMALLEST_ERROR))
+        deviation = self._target(0).deviation_of(candidate.decoded, points)
+        error = QuantisationStep.nearest(max(deviation.mean / self.diagonal, _SMALLEST_ERROR))
         surface = replace(candidate.surface, error=error)
-        return replace(candidate, surface=surface, distance=distance)
+        return replace(candidate, surface=surface, distance=deviation.counted)
 
     def _tell(self, message: str) -> None:
         """Report what is tried next. How many tries there will be is not known; usually it is about 15."""
