@@ -113,7 +113,7 @@ def test_corners_of_a_sheet_are_not_lost_for_a_small_mean():
     assert 100.0 * candidate.surface.error.value <= 0.2
     diagonal = np.linalg.norm(np.ptp(wavy.vertices, axis=0))
     off = SurfaceDistance(decoded).closest(wavy.vertices).distances / diagonal
-    # Eight times the wanted error by area; borders have twice the vertices. By the mean alone it was 17 times.
+    # Eight times the wanted error by area; borders have twice the vertices. It was 17 times by the mean.
     assert np.quantile(off, 0.99) < 12.0 * 0.002
 
 
