@@ -11,6 +11,9 @@ from measurement.mesh_curves import (
     ANCHOR,
     SIZES,
     ByMesh,
+    Curve,
+    Ratio,
+    bytes_at,
     contender_row,
     curve,
     rate_changes,
@@ -58,7 +61,7 @@ def contents(
         ]
         if contender in curves:
             table_rows.append(contender_row(contender, points, curves) | {"left_out": left_out})
-    notes = [*_notes(curves, alone), commits_note(list(rows))]
+    notes = [*_notes(curves, alone), *(far_notes(grouped) if alone else ()), commits_note(list(rows))]
     details = {
         "alone": alone,
         "anchor": ANCHOR,
@@ -155,3 +158,38 @@ def at_sizes(contender: str, anchor: ByMesh, own: ByMesh) -> list[str]:
     if not told:
         return []
     return [f"`{contender}` to the hull where that takes so many bytes, median and worst: {'; '.join(told)}."]
+
+
+def far_notes(grouped: Grouped) -> list[str]:
+    """Return notes on the ratios where one point in a hundred is as far off as with the anchor."""
+    anchor = {mesh: far_curve(points) for mesh, points in grouped.get(ANCHOR, {}).items()}
+    notes = []
+    for contender, own in grouped.items():
+        found = [
+            Ratio(mesh, far, point["bytes"] / rival)
+            for mesh, points in own.items()
+            for point in points
+            if contender != ANCHOR
+            and (far := _far(point)) is not None
+            and (rival := bytes_at(anchor.get(mesh, []), far)) is not None
+        ]
+        if found:
+            worst = max(found, key=lambda item: item.ratio)
+            median = statistics.median(item.ratio for item in found)
+            notes.append(
+                f"`{contender}` to the hull's settings at equal p99 (the larger of both ways): {median:.3f} "
+                f"in the median of {len(found)}, at worst {worst.ratio:.3f} ({worst.mesh})."
+            )
+    return notes
+
+
+def far_curve(points: Sequence[dict[str, Any]]) -> Curve:
+    """Return a curve of bytes over the distance that one point in a hundred exceeds."""
+    told = ({"bytes": point["bytes"], "point_to_surface": _far(point)} for point in points)
+    return curve(point for point in told if point["point_to_surface"] is not None)
+
+
+def _far(point: Mapping[str, Any]) -> float | None:
+    """Return the larger p99 of a point, None where they were not measured."""
+    ways = [point.get(f"{way}_p99") for way in ("decoded_to_reference", "reference_to_decoded")]
+    return None if None in ways else max(float(way) for way in ways)

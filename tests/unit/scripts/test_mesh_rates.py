@@ -27,7 +27,7 @@ from measurement.mesh_curves import (
     set_curve,
 )
 from measurement.mesh_points import Attempt, Coded, QuickDistance, measured_point, original_of
-from measurement.mesh_tables import at_sizes, contents
+from measurement.mesh_tables import at_sizes, contents, far_notes
 from scene_codec.geometry.mesh_files import save_scene_object
 from scene_codec.geometry.scene_object import SceneObject, TriangleMesh
 from scene_codec.metrics.mesh_distance import compare_meshes
@@ -115,6 +115,23 @@ def test_ratios_are_told_at_bytes_of_the_anchor_too():
     (note,) = at_sizes("half", anchor, half)
     assert "1,000 B: 0.500, 0.500 (1 meshes); 2,000 B: 0.500" in note
     assert at_sizes("half", {}, half) == []
+
+
+def test_ratios_are_told_at_equal_far_distances_too():
+    def far(size, p99):
+        ways = {"decoded_to_reference_p99": 0.5 * p99, "reference_to_decoded_p99": p99}
+        return point(size, 1e-3, **ways)
+
+    grouped = {
+        "draco-hull": {"a": [far(1000, 4e-3), far(500, 8e-3)], "b": [point(700, 1e-3)]},
+        "third": {"a": [far(200, 8e-3), point(100, 4e-3)], "b": [far(100, 8e-3)]},
+        "lost": {"a": [far(3000, 4e-3)]},
+    }
+    third, lost = far_notes(grouped)
+    assert "`third`" in third
+    assert "0.400 in the median of 1, at worst 0.400 (a)" in third
+    assert "3.000 in the median of 1" in lost
+    assert far_notes({"third": grouped["third"]}) == []
 
 
 def test_the_mean_of_fewer_meshes_is_of_the_same_meshes_as_that_of_the_anchor():
