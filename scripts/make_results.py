@@ -14,6 +14,7 @@ from typing import Any
 
 from draw_rate_curves import FIGURES, PICTURE, is_current, refresh
 from measurement import mesh_rate_pictures
+from measurement.mesh_summary import in_short
 from measurement.provenance import CHECKOUT
 from measurement.results import DIGITS, DISTANCES, MEASURES, MEDIANS, RESULTS
 
@@ -43,17 +44,17 @@ comparable in trend only: the sets of the paper are not freely available.
 """
 
 TABLES = {
-    "set-makehuman": "Human bodies (60 meshes of one topology, MakeHuman)",
-    "set-dev": "Varied meshes (44 scans, CAD parts and models)",
-    "set-dog_anatomy": "Bones and muscles of a dog (30 of 367)",
-    "necgs-at-equal-error": "NeCGS as published, and mesh-surface at the same errors",
     "mesh-rates-dev-alone": "Bytes at equal error: varied meshes (44), each alone",
-    "mesh-rates-makehuman": "Bytes at equal error: human bodies, a set",
     "mesh-rates-makehuman-alone-20": "Bytes at equal error: human bodies (20), each alone",
-    "mesh-rates-dog-anatomy": "Bytes at equal error: bones and muscles of a dog, a set",
     "mesh-rates-dog-anatomy-alone-30": "Bytes at equal error: bones and muscles of a dog (30), each alone",
+    "mesh-rates-makehuman": "Bytes at equal error: human bodies, a set",
+    "mesh-rates-dog-anatomy": "Bytes at equal error: bones and muscles of a dog, a set",
     "mesh-rates-dev": "Bytes at equal error: varied meshes (44), a set",
+    "necgs-at-equal-error": "NeCGS as published, and mesh-surface at the same errors",
     "set-cost": "What sets of more and more meshes cost",
+    "set-makehuman": "NeCGS: human bodies (60 meshes of one topology, MakeHuman)",
+    "set-dev": "NeCGS: varied meshes (44 scans, CAD parts and models)",
+    "set-dog_anatomy": "NeCGS: bones and muscles of a dog (30 of 367)",
     "representation": "Representation: TSDF against TSDF-Def, before compression",
     "resolution": "Resolution of the grid",
     "ssim": "Loss with and without SSIM",
@@ -140,7 +141,7 @@ def document(files: list[dict[str, Any]]) -> str:
     """Return the whole document."""
     names = [*TABLES, *sorted({part["table"] for part in files} - set(TABLES))]
     sections = [section(name, [part for part in files if part["table"] == name]) for name in names]
-    return "\n".join([INTRODUCTION, *(text for text in sections if text)])
+    return "\n".join([INTRODUCTION, *(text for text in [in_short(files), *sections] if text)])
 
 
 def section(name: str, parts: list[dict[str, Any]]) -> str:

@@ -105,3 +105,30 @@ def test_a_limited_set_is_spread_over_the_whole(tmp_path):
         (tmp_path / f"{index}.obj").touch()
     names = [path.stem for path in set_files(tmp_path.parent, tmp_path.name, 3)]
     assert names == ["0", "3", "6"]
+
+
+def test_meshes_have_a_summary_of_their_tables(results):
+    row = {"label": "mesh-surface", "objects": 2, "ratio_median": 0.4321, "ratio_worst": 0.9, "left_out": []}
+    row |= {"bd_rate_draco_hull": -0.56, "encode_cpu_seconds": 7.25, "decode_cpu_seconds": 0.05}
+    notes = (
+        "`mesh-surface` to the hull where that takes so many bytes, median and worst: 500 B: 0.440, 0.500 "
+        "(2 meshes); 1,000 B: 0.371, 0.420 (1 meshes).",
+        "`mesh-surface` to the hull's settings at equal p99 (the larger of both ways): 0.512 in the median "
+        "of 6, at worst 0.950 (a).",
+    )
+    write_results(results / "a.json", Table("mesh-rates-my-set-alone-2", [row], notes), {}, ())
+    note = "my_set: mesh-surface takes 0.078 of NeCGS in the median of 2 meshes; 0.22 in the median."
+    write_results(results / "b.json", Table("necgs-at-equal-error", [ROW], (note,)), {}, ())
+    make_results.main()
+    text = (results / "RESULTS.md").read_text(encoding="utf-8")
+    assert "## Meshes in short" in text
+    assert (
+        "| my_set | 2 | **0.432** | 0.900 | **-56%** | 0.44, 0.37 | 0.512 | **0.078** | 0.22 | 7.2 | 0.05 |"
+        in text
+    )
+
+
+def test_without_meshes_there_is_no_summary(results):
+    write(results)
+    make_results.main()
+    assert "in short" not in (results / "RESULTS.md").read_text(encoding="utf-8")
