@@ -5,6 +5,7 @@ import pytest
 
 import make_results
 from measurement.mesh_sets import set_files
+from measurement.mesh_summary import in_short
 from measurement.provenance import provenance
 from measurement.results import MEASURES, Table, error_fields, write_results
 from measurement.set_run import setting_flags
@@ -107,7 +108,7 @@ def test_a_limited_set_is_spread_over_the_whole(tmp_path):
     assert names == ["0", "3", "6"]
 
 
-def test_meshes_have_a_summary_of_their_tables(results):
+def test_meshes_have_a_summary_of_their_tables():
     row = {"label": "mesh-surface", "objects": 2, "ratio_median": 0.4321, "ratio_worst": 0.9, "left_out": []}
     row |= {"bd_rate_draco_hull": -0.56, "encode_cpu_seconds": 7.25, "decode_cpu_seconds": 0.05}
     notes = (
@@ -116,11 +117,13 @@ def test_meshes_have_a_summary_of_their_tables(results):
         "`mesh-surface` to the hull's settings at equal p99 (the larger of both ways): 0.512 in the median "
         "of 6, at worst 0.950 (a).",
     )
-    write_results(results / "a.json", Table("mesh-rates-my-set-alone-2", [row], notes), {}, ())
-    note = "my_set: mesh-surface takes 0.078 of NeCGS in the median of 2 meshes; 0.22 in the median."
-    write_results(results / "b.json", Table("necgs-at-equal-error", [ROW], (note,)), {}, ())
-    make_results.main()
-    text = (results / "RESULTS.md").read_text(encoding="utf-8")
+    paper = "my_set: mesh-surface takes 0.078 of NeCGS in the median of 2 meshes; 0.22 in the median."
+    text = in_short(
+        [
+            {"table": "mesh-rates-my-set-alone-2", "rows": [ROW, row], "notes": notes},
+            {"table": "necgs-at-equal-error", "rows": [ROW], "notes": [paper]},
+        ]
+    )
     assert "## Meshes in short" in text
     assert (
         "| my_set | 2 | **0.432** | 0.900 | **-56%** | 0.44, 0.37 | 0.512 | **0.078** | 0.22 | 7.2 | 0.05 |"
