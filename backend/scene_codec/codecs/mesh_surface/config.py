@@ -18,8 +18,9 @@ class MeshSurfaceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
     target_error: Annotated[float, msgspec.Meta(ge=1e-4, le=10.0)] = DEFAULT_ERROR
     """Distance between the mesh and what comes back, in percent of the diagonal of the bounding box: the mean
-    from either surface to the other, the larger one of both. It is measured after decoding; of all that was
-    tried the smallest file that keeps it is written, or else the nearest."""
+    from either surface to the other, the larger one of both; of either surface no more than a hundredth is
+    more than eight times as far off. It is measured after decoding; of all that was tried the smallest file
+    that keeps it is written, or else the nearest."""
 
     target_size: Annotated[int, msgspec.Meta(ge=64, le=2**30)] | None = None
     """Bytes that each mesh may take, in place of an error: the best that fits is written, or else the
