@@ -35,7 +35,7 @@ def missed_targets(report: EncodeReport) -> list[str]:
         if item.area_left < _MUCH_LOST:
             share = f"{100.0 * item.area_left:.0f} %"
             lines.append(
-                f"{name}: {share} of its area are left; {budget} triangles are too few for its parts and turns."
+                f"{name}: {share} of its area are left; {budget} triangles are too few for its shape."
             )
     return lines
 
