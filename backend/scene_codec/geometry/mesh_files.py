@@ -200,6 +200,8 @@ def _combined(parts: list[TriangleMesh]) -> TriangleMesh:
 
 
 def _no_faces(path: Path) -> str:
+    if path.suffix.lower() == ".stl":  # which can hold nothing else
+        return f"'{path.name}' holds no triangles that can be read. It may be cut off or damaged."
     return (
         f"'{path.name}' holds no triangles. Point clouds and curves cannot be encoded; "
         "give them a surface first."

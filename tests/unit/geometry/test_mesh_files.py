@@ -210,6 +210,12 @@ def refusal(path):
     return ""
 
 
+def test_an_stl_file_that_was_cut_off_is_called_so(tmp_path):
+    path = tmp_path / "cut.stl"
+    path.write_bytes(written(tmp_path, ".stl")[:-20])
+    assert "may be cut off" in refusal(path)
+
+
 @pytest.mark.parametrize("suffix", READABLE_SUFFIXES)
 def test_damaged_files_are_refused_with_their_name(tmp_path, suffix):
     good = written(tmp_path, suffix)
