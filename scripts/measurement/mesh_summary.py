@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from measurement.mesh_curves import ANCHOR, SIZES, ratios_at_bytes
+from measurement.mesh_tables import far_ratios, unpacked
+
 OURS = "mesh-surface"
-SIZES_NOTE = f"`{OURS}` to the hull where that takes so many bytes"
-FAR_NOTE = f"`{OURS}` to the hull's settings at equal p99"
-NECGS_NOTE = "takes (?P<whole>[0-9.]+) of NeCGS .* (?P<latents>[0-9.]+) in the median"
 
 _COLUMNS = (
     "meshes",
@@ -37,38 +38,48 @@ box: where that spans 2, 0.1 % is an error of 2.2e-3 for a body, and 3.5e-3 for 
 
 def in_short(files: Sequence[dict[str, Any]]) -> str:
     """Return the table, a line for each set whose meshes were coded alone; nothing without any."""
-    necgs = [note for part in files if part["table"] == "necgs-at-equal-error" for note in part["notes"]]
+    necgs: dict[str, dict[str, float]] = {}
+    for part in files:
+        necgs |= part.get("necgs_ratios", {})
     lines = [
-        _line(name, row, part["notes"], necgs)
+        _line(found[1].replace("-", "_"), part, row, necgs)
         for part in files
         if (found := re.fullmatch(r"mesh-rates-(.*)-alone(?:-\d+)?", part["table"])) is not None
-        for name in [found[1].replace("-", "_")]
         for row in part["rows"]
         if row["label"] == OURS
     ]
     return "\n".join([_HEAD, *lines, ""]) if lines else ""
 
 
-def _line(name: str, row: dict[str, Any], notes: Sequence[str], necgs: Sequence[str]) -> str:
+def _line(
+    name: str, part: Mapping[str, Any], row: Mapping[str, Any], necgs: Mapping[str, Mapping[str, float]]
+) -> str:
     """Return the line of a set."""
-    sizes = re.findall(r"B: ([0-9.]+), [0-9.]+ \((\d+) meshes\)", _beginning(notes, SIZES_NOTE))
-    far = re.search(r": ([0-9.]+) in the median", _beginning(notes, FAR_NOTE))
-    paper = re.search(NECGS_NOTE, _beginning(necgs, f"{name}: "))
+    anchor, own = part["curves"][ANCHOR], part["curves"][OURS]
+    sizes = (_median(item.ratio for item in ratios_at_bytes(anchor, own, size)) for size in SIZES)
+    grouped = {
+        contender: {
+            mesh: [unpacked(point, part["columns"]) for point in points]
+            for mesh, points in part["points"][contender].items()
+        }
+        for contender in (ANCHOR, OURS)
+    }
     cells = [
         str(row["objects"]),
         f"**{row['ratio_median']:.3f}**",
         f"{row['ratio_worst']:.3f}",
         f"**{row['bd_rate_draco_hull']:+.0%}**",
-        ", ".join(f"{float(median):.2f}" for median, _ in sizes) or "-",
-        far[1] if far else "-",
-        f"**{paper['whole']}**" if paper else "-",
-        paper["latents"] if paper else "-",
+        ", ".join(sizes),
+        _median((item.ratio for item in far_ratios(grouped, OURS)), digits=3),
+        f"**{necgs[name]['whole']:.3f}**" if name in necgs else "-",
+        f"{necgs[name]['latents']:.2f}" if name in necgs else "-",
         f"{row['encode_cpu_seconds']:.1f}",
         f"{row['decode_cpu_seconds']:.2f}",
     ]
     return f"| {name} | " + " | ".join(cells) + " |"
 
 
-def _beginning(notes: Iterable[str], words: str) -> str:
-    """Return the note that begins with some words, or nothing."""
-    return next((note for note in notes if note.startswith(words)), "")
+def _median(ratios: Iterable[float], digits: int = 2) -> str:
+    """Return the median in so many digits, a dash of none."""
+    found = list(ratios)
+    return f"{statistics.median(found):.{digits}f}" if found else "-"

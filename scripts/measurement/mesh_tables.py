@@ -113,6 +113,13 @@ def packed(point: dict[str, Any]) -> str:
     return "; ".join(format(value, ".6g") if isinstance(value, float) else str(value) for value in values)
 
 
+def unpacked(line: str, columns: Sequence[str]) -> dict[str, Any]:
+    """Return the figures of a point that was packed, without those it did not have."""
+    pairs = zip(columns, line.split("; "), strict=True)
+    words = ("setting", "measured_at")
+    return {name: text if name in words else float(text) for name, text in pairs if text != "None"}
+
+
 def _notes(curves: Mapping[str, ByMesh], alone: bool) -> list[str]:
     """Return what readers of the table should know."""
     what = (
@@ -162,17 +169,9 @@ def at_sizes(contender: str, anchor: ByMesh, own: ByMesh) -> list[str]:
 
 def far_notes(grouped: Grouped) -> list[str]:
     """Return notes on the ratios where one point in a hundred is as far off as with the anchor."""
-    anchor = {mesh: far_curve(points) for mesh, points in grouped.get(ANCHOR, {}).items()}
     notes = []
-    for contender, own in grouped.items():
-        found = [
-            Ratio(mesh, far, point["bytes"] / rival)
-            for mesh, points in own.items()
-            for point in points
-            if contender != ANCHOR
-            and (far := _far(point)) is not None
-            and (rival := bytes_at(anchor.get(mesh, []), far)) is not None
-        ]
+    for contender in grouped:
+        found = far_ratios(grouped, contender) if contender != ANCHOR else []
         if found:
             worst = max(found, key=lambda item: item.ratio)
             median = statistics.median(item.ratio for item in found)
@@ -181,6 +180,17 @@ def far_notes(grouped: Grouped) -> list[str]:
                 f"in the median of {len(found)}, at worst {worst.ratio:.3f} ({worst.mesh})."
             )
     return notes
+
+
+def far_ratios(grouped: Grouped, contender: str) -> list[Ratio]:
+    """Return the ratios of a contender's bytes to the anchor's at equal p99, for each of its settings."""
+    anchor = {mesh: far_curve(points) for mesh, points in grouped.get(ANCHOR, {}).items()}
+    return [
+        Ratio(mesh, far, float(point["bytes"]) / rival)
+        for mesh, points in grouped[contender].items()
+        for point in points
+        if (far := _far(point)) is not None and (rival := bytes_at(anchor.get(mesh, []), far)) is not None
+    ]
 
 
 def far_curve(points: Sequence[dict[str, Any]]) -> Curve:

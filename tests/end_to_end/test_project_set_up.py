@@ -94,6 +94,19 @@ def test_continuous_integration_calls_the_test_command_with_three_blenders():
     assert "set -euo pipefail" in text
 
 
+def test_no_file_is_committed_that_is_larger_than_the_models():
+    result = subprocess.run(["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        pytest.skip("git does not know this checkout")
+    sizes = {
+        name: path.stat().st_size
+        for name in result.stdout.splitlines()
+        if (path := CHECKOUT / name).is_file()
+    }
+    assert sizes
+    assert {name: size for name, size in sizes.items() if size > 2_000_000} == {}
+
+
 def test_no_path_of_a_developers_machine_is_committed():
     result = subprocess.run(
         ["git", "ls-files", "docs/results"], cwd=CHECKOUT, capture_output=True, text=True, check=False

@@ -108,27 +108,30 @@ def test_a_limited_set_is_spread_over_the_whole(tmp_path):
     assert names == ["0", "3", "6"]
 
 
-def test_meshes_have_a_summary_of_their_tables():
-    row = {"label": "mesh-surface", "objects": 2, "ratio_median": 0.4321, "ratio_worst": 0.9, "left_out": []}
+def test_meshes_have_a_summary_of_their_figures():
+    row = {"label": "mesh-surface", "objects": 2, "ratio_median": 0.4321, "ratio_worst": 0.9}
     row |= {"bd_rate_draco_hull": -0.56, "encode_cpu_seconds": 7.25, "decode_cpu_seconds": 0.05}
-    notes = (
-        "`mesh-surface` to the hull where that takes so many bytes, median and worst: 500 B: 0.440, 0.500 "
-        "(2 meshes); 1,000 B: 0.371, 0.420 (1 meshes).",
-        "`mesh-surface` to the hull's settings at equal p99 (the larger of both ways): 0.512 in the median "
-        "of 6, at worst 0.950 (a).",
-    )
-    paper = "my_set: mesh-surface takes 0.078 of NeCGS in the median of 2 meshes; 0.22 in the median."
-    text = in_short(
-        [
-            {"table": "mesh-rates-my-set-alone-2", "rows": [ROW, row], "notes": notes},
-            {"table": "necgs-at-equal-error", "rows": [ROW], "notes": [paper]},
-        ]
-    )
+    part = {
+        "table": "mesh-rates-my-set-alone-2",
+        "rows": [ROW, row],
+        "curves": {
+            "draco-hull": {"a": [[1e-3, 2500.0], [4e-3, 400.0]]},
+            "mesh-surface": {"a": [[1e-3, 1000.0], [4e-3, 160.0]]},
+        },
+        "columns": ["setting", "bytes", "decoded_to_reference_p99", "reference_to_decoded_p99"],
+        "points": {
+            "draco-hull": {"a": ["x; 2000; 0.004; 0.003", "y; 500; 0.016; 0.012", "z; 90; None; None"]},
+            "mesh-surface": {"a": ["x; 1000; 0.003; 0.004", "y; 100; None; 0.016"]},
+        },
+    }
+    necgs = {"table": "b", "rows": [ROW], "necgs_ratios": {"my_set": {"whole": 0.078, "latents": 0.22}}}
+    text = in_short([part, necgs])
     assert "## Meshes in short" in text
     assert (
-        "| my_set | 2 | **0.432** | 0.900 | **-56%** | 0.44, 0.37 | 0.512 | **0.078** | 0.22 | 7.2 | 0.05 |"
-        in text
+        "| my_set | 2 | **0.432** | 0.900 | **-56%** | 0.40, 0.40, 0.40, -, - | 0.500 | **0.078** |" in text
     )
+    assert "| 0.22 | 7.2 | 0.05 |" in text
+    assert "| - | - | 7.2 | 0.05 |" in in_short([part])
 
 
 def test_without_meshes_there_is_no_summary(results):

@@ -68,7 +68,7 @@ _BEST_SHARE, _GOOD_SHARE = 0.8, (0.74, 0.86)
 
 
 def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
-    """Return the smallest candidate within a mean distance, in the frame; the nearest one if none is."""
+    """Return the smallest candidate within a wanted error, in the frame; the nearest one if none is."""
     found, exact = smallest_within(coder, wanted), coder.exact()
     if exact is not None and (found.distance > wanted or is_worth_it(exact.size, found.size)):
         return exact
@@ -76,7 +76,7 @@ def reach_error(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
 
 
 def smallest_within(coder: SurfaceCoder, wanted: float) -> CodedCandidate:
-    """Return the smallest candidate within a mean distance of those that are simplified and rounded."""
+    """Return the same, of the candidates that are simplified and rounded."""
     best: CodedCandidate | None = None
     starts = _starts(coder, wanted)
     if starts[0][1] > MANY_FACES:
