@@ -35,7 +35,10 @@ def row_products(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDA
     return sums
 
 
-def signed_volume(mesh: TriangleMesh) -> float:
-    """Return what a closed surface encloses; less than nothing if its faces look inwards."""
-    a, b, c = mesh.vertices[mesh.faces].transpose(1, 0, 2)
+def signed_volume(corners: NDArray[np.float64]) -> float:
+    """Return what closed surfaces enclose; less than nothing if their faces look inwards.
+
+    corners : (f, 3, 3), of each face
+    """
+    a, b, c = corners.transpose(1, 0, 2)
     return float(row_products(a, np.cross(b, c)).sum()) / 6.0

@@ -210,7 +210,7 @@ class _Cutter:
 
     def _volume(self, faces: Iterable[tuple[int, ...]]) -> float:
         """Return the volume between triangles and the origin."""
-        return signed_volume(TriangleMesh(np.array(self._places), np.array(list(faces))))
+        return signed_volume(np.array([[self._places[vertex] for vertex in face] for face in faces]))
 
 
 def _triangles(ring: Ring) -> list[Ring]:

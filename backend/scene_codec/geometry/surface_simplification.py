@@ -155,12 +155,13 @@ class SurfaceSimplifier:
         """Return whether the surface is closed, and a mesh has borders or holds what is outside."""
         if self._volume is None:
             return False
-        return not is_closed(mesh.faces) or self._volume * signed_volume(mesh) < 0.0
+        return not is_closed(mesh.faces) or self._volume * signed_volume(mesh.vertices[mesh.faces]) < 0.0
 
     @cached_property
     def _volume(self) -> float | None:
         """What the surface encloses, None if it is open."""
-        return signed_volume(self.source) if is_closed(self.source.faces) else None
+        source = self.source
+        return signed_volume(source.vertices[source.faces]) if is_closed(source.faces) else None
 
     def _collapsed(self, count: int) -> TriangleMesh:
         """Return what libigl makes of the surface, or of one on the way to so few faces.
